@@ -1,0 +1,1 @@
+//! Settings: TOML → raw → validated, with file, line and column in every error.

@@ -1,0 +1,1 @@
+//! The control plane: triggers, signals, systemd, checkpoints, control socket.

@@ -1,0 +1,1 @@
+//! All decisions: `step(now, events, actions)`. Pure.

@@ -1,0 +1,1 @@
+//! What the disk has promised: frontiers, window, epochs, legal set, slots; and a thin store.

@@ -1,0 +1,1 @@
+//! Two pools of pinned workers: seal before the I/O, verify after it.

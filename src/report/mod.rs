@@ -1,0 +1,1 @@
+//! Findings, event log, status and verdict, as JSON and as text.

@@ -1,0 +1,1 @@
+//! A simulated disk with a volatile cache and faults, in virtual time. Pure.

@@ -1,0 +1,1 @@
+//! What every atom says about itself: format, payload, seal, inspect. Pure.

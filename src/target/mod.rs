@@ -1,0 +1,1 @@
+//! The device or file under test: open it, guard it, identify it, label it.
