@@ -15,6 +15,10 @@ pub const BLOCK_SIZES: std::ops::RangeInclusive<u32> = 4 << 10..=4 << 20;
 /// Smallest and largest atom, in bytes: the logical block sizes that disks have.
 pub const ATOM_SIZES: std::ops::RangeInclusive<u32> = 512..=4096;
 
+/// What read buffers are filled with before a read, so that bytes that were never read are seen for what they are. Not
+/// 00 or FF, which disks return of themselves, nor 55, AA or A5, which other testers write.
+pub const POISON: u8 = 0x6b;
+
 /// Index of a block within the region's data, `0..N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -67,6 +71,30 @@ pub struct Issue {
     pub epoch: Epoch,
 }
 
+/// What the tag of a whole atom says, beside where it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The issue that wrote the atom.
+    pub issue: Issue,
+    /// The durable frontier that was known when the block was sealed; never above the issue's seq.
+    pub durable: Seq,
+    /// The promise under which that frontier was earned.
+    pub promise: Promise,
+    /// Number of the newest durable checkpoint when the block was sealed.
+    pub checkpoint: u64,
+    /// Wall clock at sealing, in nanoseconds since 1970. Told to people; never decides anything.
+    pub wall_ns: u64,
+}
+
+/// Time, as an argument: the pure rooms have no clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now {
+    /// Monotonic nanoseconds since some start.
+    pub mono_ns: u64,
+    /// Wall clock, in nanoseconds since 1970.
+    pub wall_ns: u64,
+}
+
 /// Everything written since one `init`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub [u8; 16]);
@@ -105,6 +133,30 @@ impl<'de> Deserialize<'de> for RunId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
+}
+
+/// 256 bits derived from the run id: what payloads and pass orders are keyed by. It is no secret: whoever reads a tag
+/// can compute it. Tags are evidence, not authentication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunKey(pub [u64; 4]);
+
+impl RunKey {
+    /// BLAKE3 in its key-derivation mode over the run id, read as four little-endian words.
+    #[must_use]
+    pub fn of(run: RunId) -> Self {
+        let bytes = blake3::derive_key("scrubd format 1 run key", &run.0);
+        let word = |i: usize| bytes[i * 8..][..8].iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        RunKey([word(0), word(1), word(2), word(3)])
+    }
+}
+
+/// Spreads every bit of a word over all of it; a bijection, so distinct inputs stay distinct. The finaliser of
+/// SplitMix64 (Steele, Lea, Flood 2014) with the constants of Stafford's variant 13.
+#[must_use]
+pub const fn mix(word: u64) -> u64 {
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
 }
 
 /// What the disk is held to. Stronger promises are greater.

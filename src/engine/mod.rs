@@ -1,1 +1,37 @@
 //! All decisions: `step(now, events, actions)`. Pure.
+//!
+//! Promises, whatever the order in which events arrive: no write is issued at or above the durable reservation; no two
+//! writes of one block, and no read with a write of it, are in flight together; nothing is written after a cut before
+//! every block of the window was read; one flush and one save are in flight at the most. It trusts that the shell does
+//! actions in order and answers each once.
+
+mod action;
+mod event;
+mod settings;
+mod status;
+
+pub use action::{Action, Outcome, Record};
+pub use event::{Command, Event, Fault, Fired, OpId, Reason};
+pub use settings::{FlushEvery, Mode, OnFinding, OnStart, Settings, Then, TriggerIo};
+pub use status::Status;
+
+use std::collections::BTreeSet;
+
+use crate::ledger::Checkpoint;
+use crate::report::FindingKey;
+use crate::vocabulary::{Geometry, RunId};
+
+/// What an engine starts from.
+#[derive(Clone, Debug)]
+pub struct Startup {
+    /// Where the blocks are.
+    pub geometry: Geometry,
+    /// Whose blocks they are.
+    pub run: RunId,
+    /// The newest sound ledger that was saved; `None` when there is none.
+    pub saved: Option<Checkpoint>,
+    /// Findings that were reported before.
+    pub known: BTreeSet<FindingKey>,
+    /// Chance, as an argument: nonces are derived from it. Fresh at each start.
+    pub nonce_seed: u64,
+}

@@ -1,1 +1,18 @@
 //! What every atom says about itself: format, payload, seal, inspect. Pure.
+//!
+//! Promises: whatever a sound tag says can be rebuilt to the byte; a block is called intact only when each atom's
+//! checksum holds and its tag is legal there; rotten bytes are a verdict, never a panic. Does not promise
+//! authenticity: tags are evidence, and whoever knows the run id can forge them.
+
+mod atom;
+mod diagnose;
+mod format;
+mod inspect;
+mod payload;
+mod seal;
+mod verdict;
+
+pub use format::{DIGEST, MAGIC, TAG_SIZE, Tag, VERSION, checksum_holds, field_at, seal_atom};
+pub use inspect::{Inspector, contents_hash};
+pub use seal::Sealer;
+pub use verdict::{Broken, Claims, Class, Inspection, Verdict};

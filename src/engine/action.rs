@@ -1,0 +1,153 @@
+//! What the engine wants done. The shell does it, in this order within one step, and answers with events.
+
+use serde::Serialize;
+
+use super::event::{OpId, Reason};
+use crate::ledger::{Checkpoint, Legal};
+use crate::report::{Finding, Judgement};
+use crate::vocabulary::{Block, Claim, Promise, Seq};
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Fill the operation's buffer with this block. Answered by `Sealed`.
+    Seal(OpId, Block, Claim),
+    /// Write the operation's buffer, as it is, to this block; with `dsync`, as RWF_DSYNC. Answered by `Wrote`.
+    Write {
+        /// The operation.
+        op: OpId,
+        /// Where to.
+        block: Block,
+        /// Durable before it completes.
+        dsync: bool,
+    },
+    /// Poison the operation's buffer, then read this block into it, past all caches of ours. Answered by `Read`.
+    Read(OpId, Block),
+    /// Judge what was read. Answered by `Inspected`. The buffer stays as it is until the operation is used again, so
+    /// that a [`Action::Report`] of the same operation can take its evidence from it.
+    Inspect(OpId, Legal),
+    /// Hear the witnesses in what was read. Answered by `Surveyed`.
+    Survey(OpId, Block),
+    /// Make what has completed durable (fdatasync). Answered by `Flushed`. At most one is in flight.
+    Flush,
+    /// Write this checkpoint to the slot that is not the newest durable one. Answered by `Saved`. At most one is in
+    /// flight.
+    Save(Box<Checkpoint>),
+    /// A promise was broken. Evidence, event log and latch are durable before the next action is done. The operation,
+    /// where there is one, still has in its buffer what was read first.
+    Report(Box<Finding>, Option<OpId>),
+    /// Something for the event log; durable before the next action where `durable` is set.
+    Record(Record),
+    /// The check is done.
+    Judged(Box<Judgement>),
+    /// Record the trigger durably, then run its command. Answered by `Fired`.
+    Fire(Reason),
+    /// Nothing more will come. In-flight operations may remain.
+    Exit(Outcome),
+}
+
+/// What goes to the event log beside findings and verdicts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Record {
+    /// An epoch begins; its checkpoint is durable.
+    EpochBegan {
+        /// Its number.
+        epoch: u64,
+        /// Its nonce.
+        nonce: u64,
+        /// P.
+        restart: Seq,
+        /// R.
+        reserved: Seq,
+        /// What the disk is held to.
+        promise: Promise,
+        /// Why it begins.
+        why: String,
+    },
+    /// The saved ledger turned out older than the disk, or missing.
+    StateDistrusted {
+        /// In words.
+        why: String,
+    },
+    /// A flush failed: of what it covered nothing is known any more.
+    FlushFailed {
+        /// In words.
+        why: String,
+    },
+    /// A write failed and is tried again with the same bytes.
+    WriteFailed {
+        /// Which write.
+        seq: Seq,
+        /// Where.
+        block: Block,
+        /// In words.
+        why: String,
+        /// Tries so far.
+        tries: u32,
+    },
+    /// A checkpoint could not be saved.
+    SaveFailed {
+        /// Its number.
+        number: u64,
+        /// In words.
+        why: String,
+    },
+    /// A trigger is being acted on.
+    Triggered {
+        /// Why.
+        reason: Reason,
+    },
+    /// A trigger's command has ended.
+    CommandEnded {
+        /// In words.
+        how: String,
+    },
+    /// The device lost power, was reset or came back.
+    DeviceReset {
+        /// In words.
+        why: String,
+    },
+    /// A pass has been written whole.
+    PassWritten {
+        /// Its number, from 0.
+        pass: u64,
+    },
+    /// A clean stop: everything issued is durable.
+    Stopped {
+        /// D.
+        durable: Seq,
+    },
+}
+
+/// How it ended. Where several apply, the first in this order counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A promise was broken.
+    Broken,
+    /// The state could not be saved.
+    StateNotSaved(String),
+    /// Device write or flush errors over budget.
+    DeviceErrors(String),
+    /// The trigger's command was missing, failed or timed out.
+    CommandFailed(String),
+    /// The check could not be finished.
+    Incomplete,
+    /// All promises kept.
+    Kept,
+}
+
+impl Outcome {
+    /// The exit status that says so.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Outcome::Kept => 0,
+            Outcome::Broken => 65,
+            Outcome::CommandFailed(_) => 69,
+            Outcome::StateNotSaved(_) => 73,
+            Outcome::DeviceErrors(_) => 74,
+            Outcome::Incomplete => 75,
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The ledger as a check sees it: what was saved, corrected by what the disk itself attests to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::Checkpoint;
+use super::epochs::{Acquaintance, Epochs};
+use super::ledger::{Ledger, newest_in_state, oldest_covering};
+use super::legal::{Guarantee, Legal, ProvedBy, Rule};
+use super::window::{MAX_WINDOW, WriteState};
+use crate::schedule::Schedule;
+use crate::vocabulary::{Block, Claim, Epoch, Promise, Seq};
+
+/// What became of the saved ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It is the newest there ever was, as far as the disk can tell.
+    Current,
+    /// The disk was written by somebody who had a newer one.
+    Stale,
+    /// There is none, or none was to be used.
+    Missing,
+}
+
+/// What whole atoms on the disk claim, epoch by epoch.
+///
+/// An atom of a later epoch, or of a higher frontier, only ever raises what is known, so the order of adding does not
+/// matter. Bounded by the epochs on the disk.
+#[derive(Clone, Debug, Default)]
+pub struct Attestation {
+    epochs: BTreeMap<Epoch, EpochClaims>,
+    highest_seq: Option<Seq>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct EpochClaims {
+    /// The two highest frontiers claimed, each by a whole atom of its own; one alone is not judged by.
+    highest: Option<Seq>,
+    second: Option<Seq>,
+    checkpoint: u64,
+}
+
+impl Attestation {
+    /// Counts in `atoms` whole atoms that make the same claim.
+    pub fn add(&mut self, claim: &Claim, atoms: u32, held_to: Promise) {
+        self.highest_seq = self.highest_seq.max(Some(claim.issue.seq));
+        let entry = self.epochs.entry(claim.issue.epoch).or_default();
+        entry.checkpoint = entry.checkpoint.max(claim.checkpoint);
+        // A frontier that was earned under a weaker promise proves nothing for a stronger one.
+        if claim.promise < held_to || claim.durable > claim.issue.seq {
+            return;
+        }
+        let durable = Some(claim.durable);
+        for _ in 0..atoms.min(2) {
+            if durable > entry.highest {
+                entry.second = entry.highest;
+                entry.highest = durable;
+            } else {
+                entry.second = entry.second.max(durable);
+            }
+        }
+    }
+
+    /// The epochs seen.
+    pub fn epochs(&self) -> impl DoubleEndedIterator<Item = Epoch> + '_ {
+        self.epochs.keys().copied()
+    }
+
+    /// The highest write seen.
+    #[must_use]
+    pub fn highest_seq(&self) -> Option<Seq> {
+        self.highest_seq
+    }
+
+    /// The frontier that two whole atoms of an epoch attest to.
+    #[must_use]
+    pub fn frontier(&self, epoch: Epoch) -> Option<Seq> {
+        self.epochs.get(&epoch)?.second
+    }
+
+    /// The highest checkpoint number named by any tag.
+    #[must_use]
+    pub fn highest_checkpoint(&self) -> u64 {
+        self.epochs.values().map(|claims| claims.checkpoint).max().unwrap_or(0)
+    }
+}
+
+/// The frontiers and rules by which the region is judged when no write is in flight: after a cut, or in a check.
+#[derive(Clone, Debug)]
+pub struct Recovered {
+    schedule: Schedule,
+    state: State,
+    promise: Promise,
+    saved: Option<Checkpoint>,
+    /// D.
+    durable: Seq,
+    /// The frontier that the disk itself attests to, where that is what counts.
+    attested: Option<Seq>,
+    /// R; `None` where the ledger is stale or missing.
+    reserved: Option<Seq>,
+    /// Empty where the ledger is stale or missing: every epoch is then accepted.
+    epochs: Arc<Epochs>,
+}
+
+impl Recovered {
+    /// Believes a saved ledger until the disk contradicts it.
+    #[must_use]
+    pub fn from_saved(schedule: Schedule, saved: Checkpoint) -> Self {
+        Recovered {
+            schedule,
+            state: State::Current,
+            promise: saved.promise,
+            durable: saved.durable(),
+            attested: None,
+            reserved: Some(saved.reserved),
+            epochs: Arc::new(saved.epochs.clone()),
+            saved: Some(saved),
+        }
+    }
+
+    /// Rebuilds what can be known from the tags alone.
+    ///
+    /// `saved` is the stale ledger, if there is one: its epochs tell which of those on the disk contend. D is the
+    /// smallest frontier among these: which of two epochs that went on from different copies of the state was the last
+    /// to write cannot be known, and what one of them has proved the other may have lawfully overwritten.
+    #[must_use]
+    pub fn rebuilt(schedule: Schedule, promise: Promise, saved: Option<Checkpoint>, disk: &Attestation) -> Self {
+        let contending = match &saved {
+            Some(saved) => contending_with(&saved.epochs, disk),
+            None => contending_alone(disk),
+        };
+        let frontier = contending.iter().map(|&epoch| disk.frontier(epoch)).min().flatten();
+        Recovered {
+            schedule,
+            state: if saved.is_some() { State::Stale } else { State::Missing },
+            promise,
+            saved,
+            durable: frontier.unwrap_or(Seq(0)),
+            attested: frontier,
+            reserved: None,
+            epochs: Arc::default(),
+        }
+    }
+
+    /// Raises D to what the disk attests to in the newest epoch. What older epochs could prove is contained in its
+    /// restart point.
+    pub fn attest(&mut self, disk: &Attestation) {
+        let newest = self.epochs.newest().map(|record| record.epoch);
+        self.attested = newest.and_then(|epoch| disk.frontier(epoch));
+        self.durable = self.durable.max(self.attested.unwrap_or(Seq(0)));
+    }
+
+    /// Whether a tag shows that the saved ledger is older than the disk.
+    #[must_use]
+    pub fn is_outrun_by(&self, claim: &Claim) -> bool {
+        self.state == State::Current && self.epochs.acquaintance(claim) == Acquaintance::Ahead
+    }
+
+    /// What may be in a block.
+    #[must_use]
+    pub fn legal(&self, block: Block) -> Legal {
+        let below_durable = self.schedule.newest_below(self.durable, block);
+        let in_window = |state| {
+            let window = self.saved.as_ref().filter(|_| self.state == State::Current).map(|saved| &saved.window);
+            window.and_then(|window| newest_in_state(&self.schedule, window, block, state))
+        };
+        let guaranteed = below_durable.max(in_window(WriteState::Durable));
+        Legal {
+            block,
+            rule: guaranteed.map_or(Rule::Anything, |seq| Rule::AtLeast(self.guarantee(seq))),
+            newest_issued: guaranteed.max(in_window(WriteState::Issued)),
+            reserved: self.reserved,
+            issued_below: None,
+            epochs: Arc::clone(&self.epochs),
+        }
+    }
+
+    fn guarantee(&self, seq: Seq) -> Guarantee {
+        let current = self.saved.as_ref().filter(|_| self.state == State::Current);
+        let by_checkpoint = current.is_some_and(|saved| saved.window.state(seq) == WriteState::Durable);
+        let unverified_after_cut = current.is_some_and(|saved| !saved.clean && seq >= saved.verified);
+        Guarantee {
+            seq,
+            proved_by: if by_checkpoint { ProvedBy::Checkpoint } else { ProvedBy::Disk },
+            flush: current.and_then(|saved| oldest_covering(saved.flushes.iter(), seq)),
+            attested: unverified_after_cut && self.attested.is_some_and(|attested| seq < attested),
+        }
+    }
+
+    /// The ledger from which the run goes on: P = D, an empty window, and a reservation that is never lower than what
+    /// may have been issued.
+    #[must_use]
+    pub fn restart(&self, disk: &Attestation, judged_all: bool) -> Ledger {
+        let mut from = self.saved.clone().unwrap_or_else(|| Checkpoint::first(self.promise, 0));
+        from.number = from.number.max(disk.highest_checkpoint());
+        from.totals.cuts += u64::from(!from.clean);
+        if judged_all {
+            from.verified = self.durable;
+        }
+        let reserved = self.reserved.unwrap_or_else(|| {
+            // Nothing was issued further than a window above a durable frontier, and the highest write seen is at
+            // least that of a block that could not be read.
+            let seen = disk.highest_seq().map_or(0, |seq| seq.0 + 1);
+            Seq(seen.max(self.durable.0).max(from.reserved.0) + MAX_WINDOW)
+        });
+        if self.state != State::Current {
+            from.epochs = Epochs::default();
+        }
+        Ledger::restart(self.schedule, self.promise, &from, self.durable, reserved)
+    }
+
+    /// The number of the next epoch: above any on the disk or in the state.
+    #[must_use]
+    pub fn next_epoch(&self, disk: &Attestation) -> u64 {
+        let saved = self.saved.as_ref().and_then(|saved| saved.epochs.newest()).map(|record| record.epoch.number);
+        let seen = disk.epochs().next_back().map(|epoch| epoch.number);
+        saved.max(seen).unwrap_or(0) + 1
+    }
+
+    /// What became of the saved ledger.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The ledger that was saved, stale or not.
+    #[must_use]
+    pub fn saved(&self) -> Option<&Checkpoint> {
+        self.saved.as_ref()
+    }
+
+    /// D.
+    #[must_use]
+    pub fn durable(&self) -> Seq {
+        self.durable
+    }
+
+    /// R, where it is known.
+    #[must_use]
+    pub fn reserved(&self) -> Option<Seq> {
+        self.reserved
+    }
+
+    /// What proved D.
+    #[must_use]
+    pub fn proved_by(&self) -> ProvedBy {
+        let saved = self.saved.as_ref().filter(|_| self.state == State::Current);
+        if saved.is_some_and(|saved| saved.durable() == self.durable) { ProvedBy::Checkpoint } else { ProvedBy::Disk }
+    }
+
+    /// What the disk was held to.
+    #[must_use]
+    pub fn promise(&self) -> Promise {
+        self.promise
+    }
+}
+
+/// With a stale ledger: the epochs that it has not heard of or whose checkpoints went on without it.
+fn contending_with(known: &Epochs, disk: &Attestation) -> Vec<Epoch> {
+    let ahead = |epoch: &Epoch| match known.records().binary_search_by_key(&epoch.number, |r| r.epoch.number) {
+        Ok(at) => {
+            let record = known.records()[at];
+            record.epoch != *epoch || disk.epochs[epoch].checkpoint > record.last_checkpoint
+        }
+        Err(at) => at > 0 || known.records().is_empty(),
+    };
+    disk.epochs().filter(ahead).collect()
+}
+
+/// Without a ledger: the newest epoch, and where two share a number, all from that number on.
+fn contending_alone(disk: &Attestation) -> Vec<Epoch> {
+    let epochs: Vec<Epoch> = disk.epochs().collect();
+    let forked = epochs.windows(2).find(|pair| pair[0].number == pair[1].number).map(|pair| pair[0].number);
+    let from = forked.or(epochs.last().map(|epoch| epoch.number));
+    epochs.into_iter().filter(|epoch| Some(epoch.number) >= from).collect()
+}
