@@ -64,12 +64,16 @@ const LADDER: [Rung; 4] = [
 /// # Errors
 /// The kernel's, from the last rung; ENOTSUP for a kernel before 5.11, which cannot wait with a timeout.
 pub(in crate::ring) fn setup(depth: u32) -> io::Result<Ready> {
+    climb_down(&LADDER, depth)
+}
+
+fn climb_down(ladder: &[Rung], depth: u32) -> io::Result<Ready> {
     let entries = depth.min(BATCH).next_power_of_two();
     // Each request can have a cancel beside it, and there is one wake: with room for all, the queue never overflows.
     let completions = (2 * depth + 2).next_power_of_two().max(2 * entries);
     let mut why = String::new();
     let mut refused = io::Error::from_raw_os_error(libc::ENOSYS);
-    for rung in &LADDER {
+    for rung in ladder {
         let mut builder = IoUring::builder();
         builder.setup_cqsize(completions);
         (rung.apply)(&mut builder);
@@ -143,4 +147,10 @@ fn explain(why: &mut String, reason: &str) {
         why.push_str("; ");
     }
     why.push_str(reason);
+}
+
+/// A ring from every rung, the best first: what older kernels would give.
+#[cfg(test)]
+pub(in crate::ring) fn every_rung(depth: u32) -> Vec<io::Result<Ready>> {
+    (0..LADDER.len()).map(|first| climb_down(&LADDER[first..], depth)).collect()
 }
