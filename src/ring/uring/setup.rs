@@ -10,6 +10,7 @@ use nix::libc;
 
 use super::super::Buffer;
 use super::super::buffer::Registration;
+use super::super::open::LOCKED_MEMORY;
 
 /// Entries of the submission queue: how many requests one system call carries. More in a batch than this is sent in
 /// several calls; 256 of 64 bytes are four pages.
@@ -133,7 +134,7 @@ pub(super) fn register_buffers(ring: &IoUring, buffers: &mut [Buffer], why: &mut
         Err(source) => {
             let bytes: usize = vectors.iter().map(|vector| vector.iov_len).sum();
             let hint = match source.raw_os_error() {
-                Some(libc::ENOMEM | libc::EPERM) => " (the limit of locked memory: see RLIMIT_MEMLOCK, LimitMEMLOCK=)",
+                Some(libc::ENOMEM | libc::EPERM) => LOCKED_MEMORY,
                 _ => "",
             };
             explain(why, &format!("buffers of {bytes} bytes not registered: {source}{hint}"));
