@@ -24,7 +24,8 @@ impl InFlight {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Waits until nothing is in flight; `false` when the time was over first. This is not a flush.
+    /// Waits for a moment at which nothing is in flight; `false` when the time was over first. This is not a flush, and
+    /// it does not keep the ring from submitting more.
     ///
     /// Only the ring's own thread brings the count down, by reaping: called from there it runs into its timeout.
     #[must_use]
@@ -37,16 +38,19 @@ impl InFlight {
         // one of the two sees the other, and the lock keeps the notification from falling between look and sleep.
         self.waiters.fetch_add(1, Ordering::SeqCst);
         let mut parked = self.parking.lock().unwrap_or_else(PoisonError::into_inner);
-        while self.get() != 0 {
+        let drained = loop {
+            if self.get() == 0 {
+                break true;
+            }
             let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
-                break;
+                break false;
             }
             parked = self.drained.wait_timeout(parked, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        };
         drop(parked);
         self.waiters.fetch_sub(1, Ordering::SeqCst);
-        self.get() == 0
+        drained
     }
 
     pub(super) fn add(&self) {

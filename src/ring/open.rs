@@ -19,6 +19,9 @@ pub const DEPTHS: RangeInclusive<u32> = 1..=4096;
 /// The most buffers that the kernel registers with one ring (IORING_MAX_REG_BUFFERS).
 const MAX_BUFFERS: u32 = 1 << 14;
 
+/// What to look at when the kernel says ENOMEM.
+pub(super) const LOCKED_MEMORY: &str = " (the limit of locked memory: see RLIMIT_MEMLOCK, LimitMEMLOCK=)";
+
 /// What a ring is to be.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -96,7 +99,8 @@ pub fn open(file: File, config: Config) -> Result<(Box<dyn Ring>, Vec<Buffer>), 
                 return Ok((Box::new(ring), buffers));
             }
             Err(source) if engine == Engine::Auto && is_refusal(&source) => {
-                description.why = format!("io_uring is not to be had here: {source}");
+                let limit = if source.raw_os_error() == Some(libc::ENOMEM) { LOCKED_MEMORY } else { "" };
+                description.why = format!("io_uring is not to be had here: {source}{limit}");
                 tracing::info!(%source, "io_uring is not to be had here, using blocking I/O");
             }
             Err(source) => return Err(RingError::Setup(source)),
@@ -106,8 +110,8 @@ pub fn open(file: File, config: Config) -> Result<(Box<dyn Ring>, Vec<Buffer>), 
 }
 
 /// Whether the kernel, its age or its policy says no: ENOSYS (none built in, or seccomp), EPERM and EACCES (sysctl
-/// io_uring_disabled, seccomp, an LSM), ENOMEM (the locked-memory limit of kernels before 5.12), ENOTSUP (ours: too
-/// old to wait with a timeout). Anything else is a fault that must be seen, not worked around.
+/// io_uring_disabled, seccomp, an LSM), ENOMEM (the queues count as locked memory of the user, in 6.18 as ever), ENOTSUP
+/// (ours: too old to wait with a timeout). Anything else is a fault that must be seen, not worked around.
 fn is_refusal(source: &io::Error) -> bool {
     matches!(source.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EACCES | libc::ENOMEM | libc::ENOTSUP))
 }

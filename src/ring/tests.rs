@@ -87,7 +87,9 @@ fn mixed_requests(place: &str, engine: Engine, registered: u32) {
     let named = NamedTempFile::new_in(place).unwrap();
     named.as_file().set_len(BLOCKS * BLOCK as u64).unwrap();
     let (mut ring, mut buffers) = open(direct(named.path()), config(engine, 33, registered)).unwrap();
-    assert_eq!(ring.description().registered_buffers, registered > 0 && engine == Engine::IoUring);
+    let Description { registered_buffers, why, .. } = ring.description();
+    let asked = registered > 0 && engine == Engine::IoUring;
+    assert!(registered_buffers == asked || why.contains("RLIMIT_MEMLOCK"), "{why}");
     buffers.resize_with(32, || Buffer::new(BLOCK));
     let mut versions = [0u64; BLOCKS as usize];
     let (mut busy, mut step, mut seen) = ([false; BLOCKS as usize], 0u64, 0);
@@ -406,6 +408,61 @@ fn a_registered_buffer_of_one_ring_works_in_another() {
         let done = one(&mut *second, Kind::Read { offset: 0 }, foreign.pop());
         assert_eq!(done.result, Ok(()));
         assert!(*done.buffer.unwrap() == *content(1, 1));
+    }
+}
+
+#[test]
+fn the_best_engine_that_there_is_gets_chosen_and_what_is_missing_is_said() {
+    let named = NamedTempFile::new_in("/var/tmp").unwrap();
+    let (ring, buffers) = open(direct(named.path()), config(Engine::Auto, 8, 2)).unwrap();
+    let Description { engine, why, flags, direct, depth, registered_buffers, .. } = ring.description();
+    assert!(direct && depth == 8 && buffers.iter().all(|buffer| buffer.is_registered() == registered_buffers));
+    if engines().contains(&Engine::IoUring) {
+        assert_eq!(engine, "io_uring");
+        assert_eq!(why.contains("no ring flags of Linux 6.1"), !flags.contains(&"DEFER_TASKRUN"), "{why}");
+    } else {
+        assert!(engine == "blocking" && why.starts_with("io_uring is not to be had here: "), "{why}");
+        assert!(open(named.reopen().unwrap(), config(Engine::IoUring, 8, 2)).is_err());
+    }
+}
+
+#[test]
+fn rings_with_the_flags_of_older_kernels_work_alike() {
+    let named = NamedTempFile::new_in("/var/tmp").unwrap();
+    named.as_file().write_all_at(&content(5, 5), 0).unwrap();
+    let description = || open(direct(named.path()), config(Engine::Blocking, 4, 0)).unwrap().0.description();
+    for ready in super::uring::every_rung(4).into_iter().flatten() {
+        let mut buffers = vec![Buffer::new(BLOCK)];
+        let mut ring = super::uring::Uring::new(ready, direct(named.path()), &mut buffers, description()).unwrap();
+        let done = one(&mut ring, Kind::Read { offset: 0 }, buffers.pop());
+        assert!(done.result == Ok(()) && *done.buffer.unwrap() == *content(5, 5));
+        let waker = ring.waker();
+        let sleeper = thread::spawn(move || waker.wake());
+        ring.reap(&mut Vec::new(), None).unwrap();
+        sleeper.join().unwrap();
+        ring.submit(Request { token: Token(1), kind: Kind::Read { offset: 0 }, buffer: Some(Buffer::new(BLOCK)) });
+        let (mut out, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(20));
+        while out.is_empty() {
+            assert!(Instant::now() < deadline, "a poll sees no completion with {:?}", ring.description().flags);
+            ring.reap(&mut out, Some(Duration::ZERO)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_buffer_of_any_length_works_where_the_file_allows_it() {
+    let named = NamedTempFile::new_in("/var/tmp").unwrap();
+    let expected: Vec<u8> = content(3, 3)[..1001].to_vec();
+    for engine in engines() {
+        let (mut ring, _) = open(named.reopen().unwrap(), config(engine, 1, 1)).unwrap();
+        let mut buffer = Buffer::new(1001);
+        buffer.copy_from_slice(&expected);
+        let done = one(&mut *ring, Kind::Write { offset: 77, dsync: true }, Some(buffer));
+        assert_eq!(done.result, Ok(()));
+        let mut buffer = done.buffer.unwrap();
+        buffer.poison();
+        let done = one(&mut *ring, Kind::Read { offset: 77 }, Some(buffer));
+        assert!(done.result == Ok(()) && **done.buffer.as_ref().unwrap() == *expected);
     }
 }
 

@@ -20,6 +20,8 @@ use io_uring::types::{Fd, FsyncFlags, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode, squeue};
 use nix::libc;
 
+#[cfg(test)]
+pub(super) use setup::every_rung;
 pub(super) use setup::{Ready, setup};
 
 use super::operation::Operation;

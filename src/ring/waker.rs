@@ -62,7 +62,8 @@ impl Bell {
     }
 
     /// Silences it. The event is emptied before the flag: a wake that comes between leaves it to the reap that is
-    /// about to return. In the other order that wake's event would be swallowed and its flag would mute all later ones.
+    /// about to return. In the other order that wake's event would be swallowed while its flag stays, and only the look
+    /// at the flag that a reap takes before it sleeps would save it.
     pub(super) fn silence(&self) {
         match self.event.read() {
             Ok(_) | Err(Errno::EAGAIN) => {}

@@ -10,6 +10,7 @@ use nix::libc;
 
 use super::super::Buffer;
 use super::super::buffer::Registration;
+use super::super::open::LOCKED_MEMORY;
 
 /// Entries of the submission queue: how many requests one system call carries. More in a batch than this is sent in
 /// several calls; 256 of 64 bytes are four pages.
@@ -64,12 +65,16 @@ const LADDER: [Rung; 4] = [
 /// # Errors
 /// The kernel's, from the last rung; ENOTSUP for a kernel before 5.11, which cannot wait with a timeout.
 pub(in crate::ring) fn setup(depth: u32) -> io::Result<Ready> {
+    climb_down(&LADDER, depth)
+}
+
+fn climb_down(ladder: &[Rung], depth: u32) -> io::Result<Ready> {
     let entries = depth.min(BATCH).next_power_of_two();
     // Each request can have a cancel beside it, and there is one wake: with room for all, the queue never overflows.
     let completions = (2 * depth + 2).next_power_of_two().max(2 * entries);
     let mut why = String::new();
     let mut refused = io::Error::from_raw_os_error(libc::ENOSYS);
-    for rung in &LADDER {
+    for rung in ladder {
         let mut builder = IoUring::builder();
         builder.setup_cqsize(completions);
         (rung.apply)(&mut builder);
@@ -129,7 +134,7 @@ pub(super) fn register_buffers(ring: &IoUring, buffers: &mut [Buffer], why: &mut
         Err(source) => {
             let bytes: usize = vectors.iter().map(|vector| vector.iov_len).sum();
             let hint = match source.raw_os_error() {
-                Some(libc::ENOMEM | libc::EPERM) => " (the limit of locked memory: see RLIMIT_MEMLOCK, LimitMEMLOCK=)",
+                Some(libc::ENOMEM | libc::EPERM) => LOCKED_MEMORY,
                 _ => "",
             };
             explain(why, &format!("buffers of {bytes} bytes not registered: {source}{hint}"));
@@ -143,4 +148,10 @@ fn explain(why: &mut String, reason: &str) {
         why.push_str("; ");
     }
     why.push_str(reason);
+}
+
+/// A ring from every rung, the best first: what older kernels would give.
+#[cfg(test)]
+pub(in crate::ring) fn every_rung(depth: u32) -> Vec<io::Result<Ready>> {
+    (0..LADDER.len()).map(|first| climb_down(&LADDER[first..], depth)).collect()
 }
