@@ -149,7 +149,8 @@ mod tests {
             let error = parse_size(text).unwrap_err();
             assert!(error.ends_with(&format!("write \"{right}\"")), "{text}: {error}");
         }
-        for text in ["", "MiB", "-1", "+1", ".5MiB", "5.MiB", "1..5MiB", "1e6", "1_000", "0x10", "1.5", "64PiB", "٣KiB"] {
+        for text in ["", "MiB", "-1", "+1", ".5MiB", "5.MiB", "1..5MiB", "1e6", "1_000", "0x10", "1.5", "64PiB", "٣KiB"]
+        {
             assert!(parse_size(text).unwrap_err().contains("such as"), "{text}");
         }
         assert_eq!(parse_size("1.5B"), Err("must be a whole number of bytes".to_owned()));

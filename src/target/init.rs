@@ -85,7 +85,8 @@ fn confirm(held: &Held, spec: &Spec, plan: &InitPlan) -> Result<u64, TargetError
 
 fn findings(held: &Held, reading: &Result<LabelReading, LabelFault>) -> Vec<String> {
     let mut found = vec![format!("  {}", held.identity)];
-    if let Some(backing) = held.directory.as_deref().and_then(|directory| sysfs::backing_file(&sysfs::disk_of(directory)))
+    if let Some(backing) =
+        held.directory.as_deref().and_then(|directory| sysfs::backing_file(&sysfs::disk_of(directory)))
     {
         found.push(format!("  stands on: {}", backing.display()));
     }
@@ -168,7 +169,8 @@ fn facts(kernel: &Kernel, directory: Option<&Path>) -> Extent {
 fn room_warning(file: &File, needed: u64) -> Option<String> {
     let stat = statvfs::fstatvfs(file).ok()?;
     let free = stat.blocks_available().saturating_mul(stat.fragment_size());
-    (free < needed).then(|| format!("its file system has {free} bytes free, a full pass takes {needed}: it will run full"))
+    (free < needed)
+        .then(|| format!("its file system has {free} bytes free, a full pass takes {needed}: it will run full"))
 }
 
 fn directory_of(path: &Path) -> PathBuf {

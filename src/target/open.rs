@@ -88,7 +88,8 @@ pub(crate) fn assemble(kernel: &Kernel, held: Held, label: LabelState) -> Result
         return Err(TargetError::Region { path, why });
     }
     if !aligned(physical_block) {
-        warnings.push(format!("the region is not aligned to the physical block, {physical_block}: writes will be slow"));
+        warnings
+            .push(format!("the region is not aligned to the physical block, {physical_block}: writes will be slow"));
     }
     let size = identity.size;
     // The label alone says where a region ends; validate() has shown that the sum does not overflow.
@@ -97,7 +98,8 @@ pub(crate) fn assemble(kernel: &Kernel, held: Held, label: LabelState) -> Result
     if let LabelState::Present(reading) = &label {
         warnings.extend(reading.repairs.iter().cloned());
         if identity.kind != Kind::File && size > reading.label.identity.size {
-            warnings.push(format!("it grew from {} to {size} bytes since it was labelled", reading.label.identity.size));
+            warnings
+                .push(format!("it grew from {} to {size} bytes since it was labelled", reading.label.identity.size));
         }
     }
     let stack = directory.as_deref().map(|directory| kernel.stack(directory));

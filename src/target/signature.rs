@@ -100,9 +100,8 @@ fn of_blkid(code: Option<i32>, stdout: &str, stderr: &str) -> Result<Vec<Signatu
             // PART_ENTRY_… describe a partition's place in its table, not its contents.
             let kinds = ["TYPE", "PTTYPE"].into_iter().filter_map(|key| values.get(key));
             let label = values.get("LABEL").map(|label| (*label).to_owned());
-            let found: Vec<Signature> = kinds
-                .map(|kind| Signature { kind: (*kind).to_owned(), offset: None, label: label.clone() })
-                .collect();
+            let found: Vec<Signature> =
+                kinds.map(|kind| Signature { kind: (*kind).to_owned(), offset: None, label: label.clone() }).collect();
             match values.get("USAGE") {
                 Some(usage) if found.is_empty() => {
                     Ok(vec![Signature { kind: (*usage).to_owned(), offset: None, label }])
