@@ -141,6 +141,8 @@ pub(super) fn command(value: &Value, find_program: &dyn Fn(&str) -> bool) -> Res
         Some(program) if Path::new(program).is_absolute() => Ok(argv),
         Some(program) if program.contains('/') => Err("must begin with an absolute path, or a name in PATH".to_owned()),
         Some(program) if find_program(program) => Ok(argv),
-        Some(program) => Err(format!("must begin with an absolute path, or a name in PATH: \"{program}\" is not found")),
+        Some(program) => {
+            Err(format!("must begin with an absolute path, or a name in PATH: \"{program}\" is not found"))
+        }
     }
 }

@@ -196,9 +196,7 @@ fn unknown(name: &str) -> String {
 }
 
 /// By place in the text, not by name: errors read in the order of the file.
-fn in_order<'t, 'i>(
-    table: &'t DeTable<'i>,
-) -> Vec<(&'t Spanned<toml::de::DeString<'i>>, &'t Spanned<DeValue<'i>>)> {
+fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Spanned<toml::de::DeString<'i>>, &'t Spanned<DeValue<'i>>)> {
     let mut items: Vec<_> = table.iter().collect();
     items.sort_by_key(|(name, _)| name.span().start);
     items

@@ -123,7 +123,8 @@ fn state_dir(inputs: &Inputs, overrides: &Overrides, env: &Environment<'_>) -> R
         };
         return accept::path(&said.value, None).map(|path| (path, said.origin.clone())).map_err(wrong);
     }
-    let nowhere = || ConfigError::nowhere("no state directory: neither root nor $HOME, so say state_dir or --state-dir");
+    let nowhere =
+        || ConfigError::nowhere("no state directory: neither root nor $HOME, so say state_dir or --state-dir");
     env.default_state_dir.map(|path| (path.to_owned(), Origin::Default)).ok_or_else(nowhere)
 }
 

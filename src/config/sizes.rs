@@ -112,9 +112,9 @@ fn meant(text: &str) -> Option<String> {
     let mut letters = suffix.chars();
     let letter = letters.next()?.to_ascii_uppercase();
     let name = if letter == 'B' { "B".to_owned() } else { format!("{letter}iB") };
-    let known = UNITS.iter().any(|(unit, _)| *unit == name) && matches!(letters.as_str(), "" | "b" | "i" | "ib");
-    let meant = format!("{number}{name}");
-    (known && parse_size(&meant).is_ok()).then_some(meant)
+    let (_, unit) = UNITS.into_iter().find(|(unit, _)| *unit == name)?;
+    let spelling = matches!(letters.as_str(), "" | "b" | "i" | "ib");
+    (spelling && scaled(number, unit).is_ok()).then(|| format!("{number}{name}"))
 }
 
 #[cfg(test)]
@@ -149,7 +149,8 @@ mod tests {
             let error = parse_size(text).unwrap_err();
             assert!(error.ends_with(&format!("write \"{right}\"")), "{text}: {error}");
         }
-        for text in ["", "MiB", "-1", "+1", ".5MiB", "5.MiB", "1..5MiB", "1e6", "1_000", "0x10", "1.5", "64PiB", "٣KiB"] {
+        for text in ["", "MiB", "-1", "+1", ".5MiB", "5.MiB", "1..5MiB", "1e6", "1_000", "0x10", "1.5", "64PiB", "٣KiB"]
+        {
             assert!(parse_size(text).unwrap_err().contains("such as"), "{text}");
         }
         assert_eq!(parse_size("1.5B"), Err("must be a whole number of bytes".to_owned()));
