@@ -369,7 +369,7 @@ fn some_keys() -> impl Strategy<Value = Vec<(&'static str, String)>> {
     let words =
         |words: &'static [&'static str]| proptest::sample::select(words).prop_map(move |word| quote(word.into()));
     let strategies: Vec<(&'static str, BoxedStrategy<String>)> = vec![
-        ("serial", "[a-z0-9 \\-]{1,12}z".prop_map(move |text| quote(text)).boxed()),
+        ("serial", "[a-z0-9 \\-]{1,12}z".prop_map(quote).boxed()),
         ("offset", size.clone().boxed()),
         ("length", (32u64..1 << 20).prop_map(move |blocks| (blocks * 65536).to_string()).boxed()),
         ("mode", words(&["burn-in", "powercut"]).boxed()),
