@@ -106,7 +106,10 @@ impl Walk<'_> {
                 other => {
                     let hint = match keys::find(other) {
                         Some(_) => format!("key \"{other}\" belongs into [target.NAME] or [defaults]"),
-                        None => format!("unknown key \"{other}\": known are state_dir, [defaults] and [target.NAME]"),
+                        None => {
+                            let other = super::value::quoted(other);
+                            format!("unknown key {other}: known are state_dir, [defaults] and [target.NAME]")
+                        }
                     };
                     self.errors.push(ConfigError::at(self.place.of(name), hint).of_key(other));
                 }
@@ -150,7 +153,9 @@ impl Walk<'_> {
     fn table(&mut self, prefix: &str, table: &DeTable<'_>, target: Option<&str>, entries: &mut Vec<Entry>) {
         for (name, value) in in_order(table) {
             let full = format!("{prefix}{}", name.get_ref());
-            match (keys::find(&full), value.get_ref()) {
+            // A quoted "verify.threads" is one key with a dot in it, beside which verify.threads could stand again.
+            let key = keys::find(&full).filter(|_| !name.get_ref().contains('.'));
+            match (key, value.get_ref()) {
                 (Some(key), _) => entries.push(Entry { key, said: self.said(value) }),
                 (None, DeValue::Table(inner)) if keys::is_table(&full) => {
                     self.table(&format!("{full}."), inner, target, entries);
@@ -230,6 +235,13 @@ mod tests {
                 "a.toml:10:1: unknown key \"nope\": scrubd.toml(5) lists the keys of a target",
             ]
         );
+    }
+
+    #[test]
+    fn a_quoted_key_with_a_dot_is_not_the_dotted_key() {
+        let errors = errors_of("[target.a]\n\"verify.threads\" = 1\nverify.threads = 2\n\"a\\nb\" = 1\n");
+        assert!(errors[0].starts_with("a.toml:2:1: target \"a\": unknown key \"verify.threads\""), "{errors:?}");
+        assert_eq!(errors[1].lines().count(), 1, "a line break in a key forges no line");
     }
 
     #[test]

@@ -78,8 +78,9 @@ pub fn geometry_for_init(settings: &TargetSettings, size: u64, atom: u32) -> Res
         let keys = ["block_size", "atom", "offset", "length"];
         // Each key alone has passed; what is wrong is that it does not fit this target, or another key. Of those that
         // the message names, the last that was said is to blame.
-        let blamed = keys.into_iter().filter(|key| why.contains(key) && *settings.origins.of(key) != Origin::Default);
-        ConfigErrors::from(blame(settings, blamed.last().unwrap_or("path"), why))
+        let mut blamed =
+            keys.into_iter().filter(|key| why.contains(key) && *settings.origins.of(key) != Origin::Default);
+        ConfigErrors::from(blame(settings, blamed.next_back().unwrap_or("path"), why))
     };
     if let Some(length) = settings.length.filter(|&length| length > rest) {
         return Err(refuse(format!("length {length} at offset {offset} does not fit the target's {size} bytes")));
@@ -119,7 +120,7 @@ fn too_small_for(settings: &TargetSettings, geometry: &Geometry) -> Vec<ConfigEr
 }
 
 fn blame(settings: &TargetSettings, key: &str, message: String) -> ConfigError {
-    ConfigError::at(settings.origins.of(key).clone(), message).of_target(&settings.name).of_key(key)
+    ConfigError::at(settings.origins.to_blame(key).clone(), message).of_target(&settings.name).of_key(key)
 }
 
 fn q(bytes: u64) -> String {

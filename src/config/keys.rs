@@ -110,7 +110,7 @@ pub(super) fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>)
         .into_iter()
         // `threads` for `verify.threads` is a forgotten table, whatever the distance says.
         .map(|name| (if name.ends_with(&format!(".{wrong}")) { 1 } else { distance(wrong, name) }, name))
-        .filter(|&(distance, name)| distance <= 1 + tail(name) / 4)
+        .filter(|&(distance, name)| distance <= (tail(name) / 3).max(1))
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, name)| name)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use toml::de::DeValue;
 
-use super::error::{ConfigError, Origin};
+use super::error::ConfigError;
 use super::inputs::Input;
 use super::keys;
 use super::settings::Origins;
@@ -22,8 +22,9 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(target: &'a str, input: &'a Input) -> Self {
-        let origins = input.said.iter().map(|(&key, said)| (key, said.origin.clone())).collect();
-        Reader { target, input, origins: Origins(origins), errors: Vec::new() }
+        let keys = input.said.iter().map(|(&key, said)| (key, said.origin.clone())).collect();
+        let origins = Origins { target: input.origin.clone(), keys };
+        Reader { target, input, origins, errors: Vec::new() }
     }
 
     /// The value of a key that may be unset; `unset` is the word for that.
@@ -52,9 +53,7 @@ impl<'a> Reader<'a> {
 
     /// A key's value is wrong: the message names both.
     pub(super) fn blame_with(&mut self, key: &str, message: String) {
-        let origin = self.origins.of(key).clone();
-        // What contradicts a default was said elsewhere in the target; its own place is better than none.
-        let origin = if origin == Origin::Default { self.input.origin.clone() } else { origin };
+        let origin = self.origins.to_blame(key).clone();
         self.errors.push(ConfigError::at(origin, message).of_target(self.target).of_key(key));
     }
 

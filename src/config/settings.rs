@@ -216,13 +216,22 @@ pub enum TriggerThen {
 
 /// Where the value of each key was said.
 #[derive(Clone, Debug, Default)]
-pub struct Origins(pub(super) BTreeMap<&'static str, Origin>);
+pub struct Origins {
+    /// Where the target was first named.
+    pub(super) target: Origin,
+    pub(super) keys: BTreeMap<&'static str, Origin>,
+}
 
 impl Origins {
     /// Where this dotted key was said; the default where it was not.
     #[must_use]
     pub fn of(&self, key: &str) -> &Origin {
-        self.0.get(key).unwrap_or(&Origin::Default)
+        self.keys.get(key).unwrap_or(&Origin::Default)
+    }
+
+    /// The place to look at when this key is wrong: a default stands nowhere, but its target does.
+    pub(super) fn to_blame(&self, key: &str) -> &Origin {
+        self.keys.get(key).unwrap_or(&self.target)
     }
 }
 

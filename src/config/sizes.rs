@@ -112,9 +112,9 @@ fn meant(text: &str) -> Option<String> {
     let mut letters = suffix.chars();
     let letter = letters.next()?.to_ascii_uppercase();
     let name = if letter == 'B' { "B".to_owned() } else { format!("{letter}iB") };
-    let known = UNITS.iter().any(|(unit, _)| *unit == name) && matches!(letters.as_str(), "" | "b" | "i" | "ib");
-    let meant = format!("{number}{name}");
-    (known && parse_size(&meant).is_ok()).then_some(meant)
+    let (_, unit) = UNITS.into_iter().find(|(unit, _)| *unit == name)?;
+    let spelling = matches!(letters.as_str(), "" | "b" | "i" | "ib");
+    (spelling && scaled(number, unit).is_ok()).then(|| format!("{number}{name}"))
 }
 
 #[cfg(test)]
