@@ -42,7 +42,8 @@ pub fn newest(copies: [Result<Label, LabelFault>; 2]) -> Result<LabelReading, La
 }
 
 fn over_older(label: Label, older: &Label, index: usize) -> LabelReading {
-    let repair = format!("label {} is of an older generation: {} of run {}", place(index), older.generation, older.run_id);
+    let repair =
+        format!("label {} is of an older generation: {} of run {}", place(index), older.generation, older.run_id);
     LabelReading { label, repairs: vec![repair] }
 }
 
@@ -82,7 +83,9 @@ fn read_copy(file: &File, at: u64) -> Result<Label, LabelFault> {
     let mut record = Box::new(Aligned([0; RECORD]));
     match file.read_exact_at(&mut record.0, at) {
         Ok(()) => Label::decode(&record.0),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(LabelFault::Absent("the target ends before it")),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(LabelFault::Absent("the target ends before it"))
+        }
         Err(error) => Err(LabelFault::Unreadable { what: format!("byte {at}: {error}") }),
     }
 }
@@ -119,7 +122,11 @@ mod tests {
         for (copies, name) in [([Ok(sample()), Err(damaged())], "copy 2"), ([Err(damaged()), Ok(sample())], "copy 1")] {
             let reading = newest(copies).unwrap();
             assert_eq!(reading.label, sample());
-            assert!(reading.repairs[0].contains(name) && reading.repairs[0].contains("damaged"), "{:?}", reading.repairs);
+            assert!(
+                reading.repairs[0].contains(name) && reading.repairs[0].contains("damaged"),
+                "{:?}",
+                reading.repairs
+            );
         }
     }
 

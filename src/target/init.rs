@@ -57,13 +57,8 @@ fn confirm(held: &Held, spec: &Spec, plan: &InitPlan) -> Result<u64, TargetError
     if let Err(fault @ LabelFault::Newer { .. }) = reading {
         return Err(TargetError::NewerLabel { path, fault });
     }
-    // What is ours holds test data and the remains of whatever was there before it; only what isn't is asked for.
-    let signatures = if reading.is_ok() {
-        Vec::new()
-    } else {
-        let tools = signature::tool_directories(std::env::var_os("PATH").as_deref());
-        signature::probe(&path, &tools).map_err(|why| TargetError::Unprobed { path: path.clone(), why })?
-    };
+    // Under a label of ours too: md 1.2 and ZFS leave both copies of it alone.
+    let signatures = signature::probe(&path).map_err(|why| TargetError::Unprobed { path: path.clone(), why })?;
     let mut found = findings(held, &reading);
     let partitions = held.directory.as_deref().filter(|_| held.identity.kind != Kind::File);
     let partitions = partitions.map(sysfs::partitions_of).unwrap_or_default();
@@ -85,7 +80,8 @@ fn confirm(held: &Held, spec: &Spec, plan: &InitPlan) -> Result<u64, TargetError
 
 fn findings(held: &Held, reading: &Result<LabelReading, LabelFault>) -> Vec<String> {
     let mut found = vec![format!("  {}", held.identity)];
-    if let Some(backing) = held.directory.as_deref().and_then(|directory| sysfs::backing_file(&sysfs::disk_of(directory)))
+    if let Some(backing) =
+        held.directory.as_deref().and_then(|directory| sysfs::backing_file(&sysfs::disk_of(directory)))
     {
         found.push(format!("  stands on: {}", backing.display()));
     }
@@ -168,7 +164,8 @@ fn facts(kernel: &Kernel, directory: Option<&Path>) -> Extent {
 fn room_warning(file: &File, needed: u64) -> Option<String> {
     let stat = statvfs::fstatvfs(file).ok()?;
     let free = stat.blocks_available().saturating_mul(stat.fragment_size());
-    (free < needed).then(|| format!("its file system has {free} bytes free, a full pass takes {needed}: it will run full"))
+    (free < needed)
+        .then(|| format!("its file system has {free} bytes free, a full pass takes {needed}: it will run full"))
 }
 
 fn directory_of(path: &Path) -> PathBuf {

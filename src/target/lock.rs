@@ -26,7 +26,13 @@ pub(crate) enum Hold {
 /// `File::lock` and not a guard that unlocks when it is dropped: the lock must end with the last reference to the open
 /// file description, of which a ring with I/O in flight holds one. An explicit unlock would let the next process in
 /// while a write of ours can still land.
-pub(crate) fn take(kernel: &Kernel, file: &File, path: &Path, hold: Hold, deadline: Instant) -> Result<(), TargetError> {
+pub(crate) fn take(
+    kernel: &Kernel,
+    file: &File,
+    path: &Path,
+    hold: Hold,
+    deadline: Instant,
+) -> Result<(), TargetError> {
     loop {
         let attempt = match hold {
             Hold::Alone => file.try_lock(),

@@ -33,7 +33,9 @@ pub(crate) fn plan(path: &Path, offset: u64, plan: &InitPlan, extent: Extent) ->
     let align = extent.alignment();
     if !offset.is_multiple_of(align) {
         let (below, above) = (offset - offset % align, (offset - offset % align).saturating_add(align));
-        return Err(wrong(format!("offset {offset} is not a multiple of {align} (physical block): {below} or {above} is")));
+        return Err(wrong(format!(
+            "offset {offset} is not a multiple of {align} (physical block): {below} or {above} is"
+        )));
     }
     let room = extent.size.map(|size| size.saturating_sub(offset));
     let length = match (plan.length, room) {
