@@ -2,6 +2,7 @@
 //! a byte has changed.
 //!
 //! What needs root or loop devices says `SKIPPED: <reason>` where it has none.
+#![allow(clippy::unwrap_used)] // clippy takes the helpers below for something else than tests
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, symlink};
@@ -374,6 +375,7 @@ fn two_partitions_are_two_targets_and_keep_the_disk_to_themselves() {
     assert_eq!(targets[1].identity.partition_start, Some(18432 * 512));
     let error = open(&disk.device).unwrap_err();
     assert_eq!(error.exit_code(), 75, "{error}");
+    assert!(File::open(&disk.device).unwrap().try_lock().is_err(), "udev and sfdisk ask for this lock");
     drop(targets);
 
     // The same label under another start is another partition.
@@ -413,6 +415,8 @@ fn an_unlabelled_file_is_refused_and_a_missing_one_is_not_made_by_open() {
     let error = refused(&path, || open(&path));
     assert!(matches!(error, TargetError::Unlabelled { fault: LabelFault::Absent(_), .. }), "{error}");
     assert_eq!(error.exit_code(), 77);
+    let error = refused(&path, || target::open(&Spec { offset: 100, ..at(&path) }, Access::ReadOnly, SHORTLY, None));
+    assert!(matches!(error, TargetError::Region { .. }), "{error}");
     let missing = directory.path().join("b");
     assert!(matches!(open(&missing), Err(TargetError::NotFound { .. })));
     assert!(!missing.exists());
@@ -473,6 +477,8 @@ fn a_mistyped_device_name_does_not_become_a_file() {
     let error = target::init(&at(path), &plan(Some(8 * MIB), None), SHORTLY).unwrap_err();
     assert!(matches!(error, TargetError::NotFound { .. }), "{error}");
     assert!(!path.exists());
+    let nowhere = Path::new("/no/such/directory/a");
+    assert_eq!(target::init(&at(nowhere), &plan(Some(8 * MIB), None), SHORTLY).unwrap_err().exit_code(), 78);
     let spec = Spec { serial: Some("no such serial".into()), ..Spec::default() };
     let error = target::open(&spec, Access::ReadOnly, SHORTLY, None).unwrap_err();
     assert!(matches!(error, TargetError::NoSuchSerial { .. }), "{error}");
