@@ -57,13 +57,8 @@ fn confirm(held: &Held, spec: &Spec, plan: &InitPlan) -> Result<u64, TargetError
     if let Err(fault @ LabelFault::Newer { .. }) = reading {
         return Err(TargetError::NewerLabel { path, fault });
     }
-    // What is ours holds test data and the remains of whatever was there before it; only what isn't is asked for.
-    let signatures = if reading.is_ok() {
-        Vec::new()
-    } else {
-        let tools = signature::tool_directories(std::env::var_os("PATH").as_deref());
-        signature::probe(&path, &tools).map_err(|why| TargetError::Unprobed { path: path.clone(), why })?
-    };
+    // Under a label of ours too: md 1.2 and ZFS leave both copies of it alone.
+    let signatures = signature::probe(&path).map_err(|why| TargetError::Unprobed { path: path.clone(), why })?;
     let mut found = findings(held, &reading);
     let partitions = held.directory.as_deref().filter(|_| held.identity.kind != Kind::File);
     let partitions = partitions.map(sysfs::partitions_of).unwrap_or_default();
@@ -112,7 +107,7 @@ fn make_file(
     wait: Duration,
 ) -> Result<OpenTarget, TargetError> {
     let parent = directory_of(path);
-    let meta = fs::metadata(&parent).map_err(TargetError::io(&parent, "look at the directory"))?;
+    let meta = hold::look(&parent)?;
     let absolute = fs::canonicalize(&parent).map_err(TargetError::io(&parent, "look at the directory"))?;
     if absolute.starts_with("/dev") && !absolute.starts_with("/dev/shm") {
         // A mistyped device name must not become a file in memory that is then tested for weeks.

@@ -9,6 +9,7 @@ use super::error::TargetError;
 use super::hold::{self, Held};
 use super::identity::{Kind, Sameness};
 use super::label::LabelFault;
+use super::signature;
 use super::sysfs::{self, DevNum, Kernel};
 use super::{Access, Expected, LabelState, OpenTarget, Shrunk, Spec};
 use crate::vocabulary::{Geometry, LABEL_AREA};
@@ -27,9 +28,34 @@ pub fn open(
     expected: Option<&Expected>,
 ) -> Result<OpenTarget, TargetError> {
     let kernel = Kernel::live();
-    let held = hold::hold(&kernel, spec, access, lock_wait)?;
+    let mut held = hold::hold(&kernel, spec, access, lock_wait)?;
     let label = judge(&held, spec.offset, expected)?;
+    refuse_others_data(&mut held, &label)?;
     assemble(&kernel, held, label)
+}
+
+/// A label does not prove that nobody else has moved in since. mdadm (metadata 1.2, at 4 KiB) and ZFS (from 16 KiB)
+/// leave both copies of it whole, ext4 often the second: `run` would destroy their data, and `check` would blame the
+/// disk for it. `init` takes nothing with a signature, and the chance that our own random blocks look like one is
+/// below 2^-24 a start (the weakest: 16 bits of magic and an 8-bit sum). A tool that is missing or fails on a failing
+/// disk is told and survived here: the label is there.
+fn refuse_others_data(held: &mut Held, label: &LabelState) -> Result<(), TargetError> {
+    match signature::probe(&held.path) {
+        Ok(signatures) if signatures.is_empty() => Ok(()),
+        Ok(signatures) => {
+            let run = label.run_id();
+            let mut found = vec![format!(
+                "  {}, labelled for scrubd run {run}, and since then written to by others",
+                held.identity
+            )];
+            found.extend(signatures.iter().map(|signature| format!("  signature: {signature}")));
+            Err(TargetError::HasSignatures { path: held.path.clone(), found: found.join("\n") })
+        }
+        Err(why) => {
+            held.warnings.push(format!("could not look for other data on it: {why}"));
+            Ok(())
+        }
+    }
 }
 
 fn judge(held: &Held, offset: u64, expected: Option<&Expected>) -> Result<LabelState, TargetError> {
@@ -41,6 +67,13 @@ fn judge(held: &Held, offset: u64, expected: Option<&Expected>) -> Result<LabelS
         recorded: Box::new(recorded.clone()),
         present: Box::new(present.clone()),
     };
+    let unit = match held.directory.as_deref() {
+        Some(directory) if present.kind != Kind::File => sysfs::logical_block(directory),
+        _ => 4096,
+    };
+    if !offset.is_multiple_of(unit) {
+        return Err(TargetError::Region { path, why: format!("offset {offset} is not a multiple of {unit}") });
+    }
     let fault = match copies::read(&held.file, offset) {
         Ok(reading) => {
             let says = reading.label.geometry.offset;
@@ -134,4 +167,105 @@ pub fn disks_beneath(path: &Path) -> BTreeSet<DevNum> {
 
 fn numbers(stack: &sysfs::Stack) -> BTreeSet<DevNum> {
     stack.disks.iter().filter_map(|disk| sysfs::device_number(disk)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::super::label::tests::sample;
+    use super::super::{Identity, Label};
+    use super::*;
+
+    const REGION: u64 = 1 << 20;
+
+    /// A device of the given serial, played by a file; labelled as one of serial "A", or not.
+    fn device(serial: &str, size: u64, labelled: bool) -> Held {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(size).unwrap();
+        if labelled {
+            copies::write(&file, REGION, &labelled_as_a()).unwrap();
+        }
+        let identity = Identity { size, ..disk(serial) };
+        let path = "/dev/played".into();
+        Held { path, file, whole_disk: None, identity, direct: true, directory: None, warnings: Vec::new() }
+    }
+
+    fn disk(serial: &str) -> Identity {
+        let serial = Some(serial.to_owned());
+        Identity { kind: Kind::Disk, serial, wwn: None, model: None, size: 128 << 20, partition_start: None }
+    }
+
+    fn labelled_as_a() -> Label {
+        Label { identity: disk("A"), ..sample() }
+    }
+
+    fn expected() -> Expected {
+        let Label { run_id, identity, geometry, .. } = labelled_as_a();
+        Expected { run_id, identity, geometry }
+    }
+
+    #[test]
+    fn a_label_gone_from_the_same_serial_is_a_finding_and_the_state_knows_the_geometry() {
+        let state = judge(&device("A", 128 << 20, false), REGION, Some(&expected())).unwrap();
+        assert!(matches!(state, LabelState::Gone { fault: LabelFault::Absent(_), .. }));
+        assert_eq!((state.run_id(), state.geometry()), (sample().run_id, sample().geometry));
+    }
+
+    #[test]
+    fn another_serial_is_a_refusal_with_both_told_whether_labelled_or_not() {
+        for labelled in [true, false] {
+            let error = judge(&device("B", 128 << 20, labelled), REGION, Some(&expected())).unwrap_err();
+            assert_eq!(error.exit_code(), 77);
+            let text = error.to_string();
+            assert!(text.contains("serial \"A\"") && text.contains("serial \"B\""), "{text}");
+        }
+    }
+
+    #[test]
+    fn without_state_an_unlabelled_device_is_refused() {
+        let error = judge(&device("A", 128 << 20, false), REGION, None).unwrap_err();
+        assert!(matches!(error, TargetError::Unlabelled { .. }));
+        let elsewhere = Expected { geometry: Geometry { offset: 0, ..sample().geometry }, ..expected() };
+        assert!(judge(&device("A", 128 << 20, false), REGION, Some(&elsewhere)).is_err());
+    }
+
+    #[test]
+    fn a_device_that_shrank_opens_and_says_so() {
+        let held = device("A", 32 << 20, true);
+        let state = judge(&held, REGION, None).unwrap();
+        let target = assemble(&Kernel::live(), held, state).unwrap();
+        assert_eq!(target.shrunk, Some(Shrunk { expected_end: 65 << 20, size: 32 << 20 }));
+    }
+
+    #[test]
+    fn a_device_that_grew_is_a_warning() {
+        let held = device("A", 256 << 20, true);
+        let state = judge(&held, REGION, None).unwrap();
+        let target = assemble(&Kernel::live(), held, state).unwrap();
+        assert!(target.shrunk.is_none() && target.warnings[0].contains("grew"), "{:?}", target.warnings);
+    }
+
+    #[test]
+    fn a_label_of_a_newer_format_is_refused_with_its_own_words_whatever_the_state_knows() {
+        let held = device("A", 128 << 20, true);
+        let mut record = labelled_as_a().encode();
+        record[8] = 2;
+        let hash = blake3::hash(&record[..4064]);
+        record[4064..].copy_from_slice(hash.as_bytes());
+        held.file.write_all_at(&record, REGION).unwrap();
+        let error = judge(&held, REGION, Some(&expected())).unwrap_err();
+        assert!(matches!(error, TargetError::NewerLabel { .. }));
+        assert!(error.to_string().contains("written by a newer scrubd, format 2"), "{error}");
+    }
+
+    #[test]
+    fn a_label_of_another_place_is_refused() {
+        let held = device("A", 128 << 20, true);
+        let mut record = [0; super::super::label::RECORD];
+        held.file.read_exact_at(&mut record, REGION).unwrap();
+        held.file.write_all_at(&record, 0).unwrap();
+        let error = judge(&held, 0, None).unwrap_err();
+        assert!(matches!(error, TargetError::LabelElsewhere { found: 0, says: REGION, .. }), "{error}");
+    }
 }

@@ -12,16 +12,16 @@ use serde::Deserialize;
 
 /// One thing that was recognised.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Signature {
+pub(crate) struct Signature {
     /// What it is, as the tool calls it: `ext4`, `gpt`, `linux_raid_member`.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub(crate) kind: String,
     /// Where its magic stands, as the tool writes it.
     #[serde(default)]
-    pub offset: Option<String>,
+    pub(crate) offset: Option<String>,
     /// Its label, for people.
     #[serde(default)]
-    pub label: Option<String>,
+    pub(crate) label: Option<String>,
 }
 
 impl fmt::Display for Signature {
@@ -36,7 +36,11 @@ impl fmt::Display for Signature {
 ///
 /// # Errors
 /// In words, when no tool is there or one fails: then nothing is known.
-pub(crate) fn probe(path: &Path, tools: &[PathBuf]) -> Result<Vec<Signature>, String> {
+pub(crate) fn probe(path: &Path) -> Result<Vec<Signature>, String> {
+    probe_with(path, &tool_directories(std::env::var_os("PATH").as_deref()))
+}
+
+fn probe_with(path: &Path, tools: &[PathBuf]) -> Result<Vec<Signature>, String> {
     // An absolute path is never taken for an option.
     let path = std::fs::canonicalize(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let wipefs = find("wipefs", tools).map(|tool| run(&tool, &["-n", "-J"], &path)).transpose()?;
@@ -55,7 +59,7 @@ pub(crate) fn probe(path: &Path, tools: &[PathBuf]) -> Result<Vec<Signature>, St
 }
 
 /// Where tools are looked for: the caller's `PATH`, as far as it is absolute, and where distributions put them.
-pub(crate) fn tool_directories(path_variable: Option<&std::ffi::OsStr>) -> Vec<PathBuf> {
+fn tool_directories(path_variable: Option<&std::ffi::OsStr>) -> Vec<PathBuf> {
     let own = path_variable.map(|value| std::env::split_paths(value).collect::<Vec<_>>()).unwrap_or_default();
     let usual = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/run/current-system/sw/bin"].map(PathBuf::from);
     own.into_iter().chain(usual).filter(|directory| directory.is_absolute()).collect()
@@ -167,7 +171,7 @@ mod tests {
     #[test]
     fn without_tools_nothing_is_known() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(probe(file.path(), &[]).unwrap_err().contains("install util-linux"));
+        assert!(probe_with(file.path(), &[]).unwrap_err().contains("install util-linux"));
         assert!(tool_directories(Some("relative:/opt/bin".as_ref())).iter().all(|directory| directory.is_absolute()));
     }
 }

@@ -271,9 +271,9 @@ mod tests {
 
         fn disk(&self, name: &str, dev: &str, logical: u32, physical: u32) {
             let base = format!("devices/block/{name}");
-            self.put(&format!("{base}/dev"), &format!("{dev}\n"));
-            self.put(&format!("{base}/queue/logical_block_size"), &format!("{logical}\n"));
-            self.put(&format!("{base}/queue/physical_block_size"), &format!("{physical}\n"));
+            self.put(&format!("{base}/dev"), format!("{dev}\n"));
+            self.put(&format!("{base}/queue/logical_block_size"), format!("{logical}\n"));
+            self.put(&format!("{base}/queue/physical_block_size"), format!("{physical}\n"));
             self.put(&format!("{base}/queue/write_cache"), "write back\n");
             self.link(&format!("dev/block/{dev}"), &base);
             self.link(&format!("block/{name}"), &base);
