@@ -7,11 +7,10 @@ use crate::ledger::state_dir::StateDirError;
 use crate::ledger::store::StoreError;
 use crate::target::TargetError;
 
-pub(crate) const USAGE: u8 = 64;
+pub(crate) const USAGE: u8 = super::args::EXIT_USAGE;
 pub(crate) const BROKEN: u8 = 65;
 pub(crate) const INTERNAL: u8 = 70;
 pub(crate) const STATE_NOT_SAVED: u8 = 73;
-pub(crate) const DEVICE_ERRORS: u8 = 74;
 pub(crate) const TRY_AGAIN: u8 = 75;
 pub(crate) const REFUSED: u8 = 77;
 pub(crate) const CONFIGURATION: u8 = 78;

@@ -14,6 +14,94 @@ use crate::vocabulary::{Block, Promise, RunId, Seq};
 
 const SCHEMA: u32 = 1;
 
+/// What the line says. `None` is a number that nobody knows, and is told as `null`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// The conclusion.
+    pub verdict: Overall,
+    /// What the disk was held to.
+    pub promise: Promise,
+    /// What became of the saved ledger.
+    pub state: Option<State>,
+    /// What proved D.
+    pub proved_by: Option<ProvedBy>,
+    /// The frontiers.
+    pub frontiers: Frontiers,
+    /// Blocks by verdict.
+    pub blocks: Blocks,
+    /// Bytes over the life of this process.
+    pub bytes: ByteCounts,
+    /// How long it took, in seconds.
+    pub elapsed_s: f64,
+    /// The first [`super::MAX_LISTED`] findings.
+    pub findings: Vec<Finding>,
+}
+
+/// Blocks by verdict, as far as they were judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Blocks {
+    /// N.
+    pub total: Option<u64>,
+    /// The newest write that is known to have been issued, or a later one.
+    pub intact: Option<u64>,
+    /// Legal losses.
+    pub rolled_back: Option<u64>,
+    /// Legal tears.
+    pub interrupted: Option<u64>,
+    /// No write of this run yet.
+    pub unwritten: Option<u64>,
+    /// Broken promises: the true count.
+    pub findings: Option<u64>,
+}
+
+impl From<BlockCounts> for Blocks {
+    fn from(counts: BlockCounts) -> Self {
+        let BlockCounts { total, intact, rolled_back, interrupted, unwritten, findings } = counts;
+        Blocks {
+            total: Some(total),
+            intact: Some(intact),
+            rolled_back: Some(rolled_back),
+            interrupted: Some(interrupted),
+            unwritten: Some(unwritten),
+            findings: Some(findings),
+        }
+    }
+}
+
+impl From<Judgement> for Summary {
+    fn from(judgement: Judgement) -> Self {
+        Summary {
+            verdict: judgement.verdict,
+            promise: judgement.promise,
+            state: Some(judgement.state),
+            proved_by: Some(judgement.proved_by),
+            frontiers: judgement.frontiers,
+            blocks: judgement.blocks.into(),
+            bytes: judgement.bytes,
+            elapsed_s: judgement.elapsed_s,
+            findings: judgement.findings,
+        }
+    }
+}
+
+impl Summary {
+    /// When no check came to an end, or none was made: what only a check can know is not known.
+    #[must_use]
+    pub fn unchecked(verdict: Overall, promise: Promise, blocks: u64) -> Self {
+        Summary {
+            verdict,
+            promise,
+            state: None,
+            proved_by: None,
+            frontiers: Frontiers::default(),
+            blocks: Blocks { total: Some(blocks), ..Blocks::default() },
+            bytes: ByteCounts::default(),
+            elapsed_s: 0.0,
+            findings: Vec::new(),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     schema: u32,
@@ -25,25 +113,9 @@ struct Line<'a> {
     proved_by: Option<ProvedBy>,
     frontiers: Frontiers,
     blocks: Blocks,
-    bytes: Bytes,
+    bytes: ByteCounts,
     elapsed_s: f64,
     findings: Vec<Listed<'a>>,
-}
-
-#[derive(Default, Serialize)]
-struct Blocks {
-    total: Option<u64>,
-    intact: Option<u64>,
-    rolled_back: Option<u64>,
-    interrupted: Option<u64>,
-    unwritten: Option<u64>,
-    findings: Option<u64>,
-}
-
-#[derive(Default, Serialize)]
-struct Bytes {
-    written: Option<u64>,
-    verified: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -62,69 +134,30 @@ struct Listed<'a> {
 impl<'a> From<&'a Finding> for Listed<'a> {
     fn from(finding: &'a Finding) -> Self {
         let Finding { class, block, offset, expected_seq, found_seq, persistence, proved_by, known, .. } = *finding;
-        Listed {
-            class,
-            block,
-            offset,
-            expected_seq,
-            found_seq,
-            persistence,
-            proved_by,
-            known,
-            detail: finding.detail.as_str(),
-        }
+        let detail = finding.detail.as_str();
+        Listed { class, block, offset, expected_seq, found_seq, persistence, proved_by, known, detail }
     }
 }
 
-/// The verdict over a region, without a line end.
+/// The line, without its end.
 #[must_use]
-pub fn line(target: &str, run: RunId, judgement: &Judgement) -> String {
-    let BlockCounts { total, intact, rolled_back, interrupted, unwritten, findings } = judgement.blocks;
-    let ByteCounts { written, verified } = judgement.bytes;
-    print(&Line {
+pub fn line(target: &str, run_id: RunId, summary: &Summary) -> String {
+    let Summary { verdict, promise, state, proved_by, frontiers, blocks, bytes, elapsed_s, ref findings } = *summary;
+    let line = Line {
         schema: SCHEMA,
         target,
-        run_id: run,
-        verdict: judgement.verdict,
-        promise: judgement.promise,
-        state: Some(judgement.state),
-        proved_by: Some(judgement.proved_by),
-        frontiers: judgement.frontiers,
-        blocks: Blocks {
-            total: Some(total),
-            intact: Some(intact),
-            rolled_back: Some(rolled_back),
-            interrupted: Some(interrupted),
-            unwritten: Some(unwritten),
-            findings: Some(findings),
-        },
-        bytes: Bytes { written: Some(written), verified: Some(verified) },
-        elapsed_s: judgement.elapsed_s,
-        findings: judgement.findings.iter().map(Listed::from).collect(),
-    })
-}
-
-/// The same when no check came to an end, or none was made: every number that only a check can know is `null`.
-#[must_use]
-pub fn line_without_check(target: &str, run: RunId, promise: Promise, verdict: Overall) -> String {
-    print(&Line {
-        schema: SCHEMA,
-        target,
-        run_id: run,
+        run_id,
         verdict,
         promise,
-        state: None,
-        proved_by: None,
-        frontiers: Frontiers::default(),
-        blocks: Blocks::default(),
-        bytes: Bytes::default(),
-        elapsed_s: 0.0,
-        findings: Vec::new(),
-    })
-}
-
-fn print(line: &Line<'_>) -> String {
-    serde_json::to_string(line).expect("plain values have a JSON form")
+        state,
+        proved_by,
+        frontiers,
+        blocks,
+        bytes,
+        elapsed_s,
+        findings: findings.iter().map(Listed::from).collect(),
+    };
+    serde_json::to_string(&line).expect("plain values have a JSON form")
 }
 
 #[cfg(test)]
@@ -192,7 +225,7 @@ mod tests {
             r#"{"class":"unreadable","block":17,"offset":2162688,"expected_seq":null,"found_seq":null,"#,
             r#""persistence":"transient","proved_by":null,"known":true,"detail":""}]}"#,
         );
-        assert_eq!(line("bay3", RUN, &judgement()), golden);
+        assert_eq!(line("bay3", RUN, &judgement().into()), golden);
     }
 
     #[test]
@@ -228,19 +261,19 @@ mod tests {
 
     #[test]
     fn what_was_never_checked_is_null_and_not_zero() {
-        let line = line_without_check("bay3", RUN, Promise::Fua, Overall::Incomplete);
+        let line = line("bay3", RUN, &Summary::unchecked(Overall::Incomplete, Promise::Fua, 24));
         let golden = concat!(
             r#"{"schema":1,"target":"bay3","run_id":"abababababababababababababababab","verdict":"incomplete","#,
             r#""promise":"fua","state":null,"proved_by":null,"#,
             r#""frontiers":{"durable":null,"issued":null,"reserved":null},"#,
-            r#""blocks":{"total":null,"intact":null,"rolled_back":null,"interrupted":null,"unwritten":null,"findings":null},"#,
-            r#""bytes":{"written":null,"verified":null},"elapsed_s":0.0,"findings":[]}"#,
+            r#""blocks":{"total":24,"intact":null,"rolled_back":null,"interrupted":null,"unwritten":null,"findings":null},"#,
+            r#""bytes":{"written":0,"verified":0},"elapsed_s":0.0,"findings":[]}"#,
         );
         assert_eq!(line, golden);
     }
 
     #[test]
     fn it_is_one_line_whatever_a_target_is_called() {
-        assert!(!line("a\nb", RUN, &judgement()).contains('\n'));
+        assert!(!line("a\nb", RUN, &judgement().into()).contains('\n'));
     }
 }

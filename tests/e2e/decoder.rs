@@ -2,25 +2,25 @@
 //! `src/ledger/checkpoint.rs`. It shares no code with the program, so that a test does not expect what the program computes.
 
 /// Where the data of a region at offset 0 begins.
-pub const DATA: u64 = 1 << 20;
+pub(crate) const DATA: u64 = 1 << 20;
 
 /// What one atom says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tag {
-    pub sound: bool,
-    pub atom: u32,
-    pub run: String,
-    pub block: u64,
-    pub seq: u64,
-    pub epoch: u64,
-    pub durable: u64,
-    pub checkpoint: u64,
-    pub block_size: u32,
-    pub atom_size: u32,
+pub(crate) struct Tag {
+    pub(crate) sound: bool,
+    pub(crate) atom: u32,
+    pub(crate) run: String,
+    pub(crate) block: u64,
+    pub(crate) seq: u64,
+    pub(crate) epoch: u64,
+    pub(crate) durable: u64,
+    pub(crate) checkpoint: u64,
+    pub(crate) block_size: u32,
+    pub(crate) atom_size: u32,
 }
 
 /// The tag of an atom; `None` where there is none.
-pub fn tag(atom: &[u8]) -> Option<Tag> {
+pub(crate) fn tag(atom: &[u8]) -> Option<Tag> {
     if &atom[4..8] != b"scrb" || u16_at(atom, 8) != 1 {
         return None;
     }
@@ -40,16 +40,16 @@ pub fn tag(atom: &[u8]) -> Option<Tag> {
 
 /// A saved ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slot {
-    pub number: u64,
-    pub run: String,
-    pub clean: bool,
-    pub durable: u64,
-    pub reserved: u64,
+pub(crate) struct Slot {
+    pub(crate) number: u64,
+    pub(crate) run: String,
+    pub(crate) clean: bool,
+    pub(crate) durable: u64,
+    pub(crate) reserved: u64,
 }
 
 /// The ledger in a slot; `None` where there is none that is whole.
-pub fn slot(bytes: &[u8]) -> Option<Slot> {
+pub(crate) fn slot(bytes: &[u8]) -> Option<Slot> {
     if bytes.len() < 4096 || &bytes[0..8] != b"SCRUBLGR" || u16_at(bytes, 8) != 1 {
         return None;
     }

@@ -11,42 +11,42 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// Longer than anything here takes on a machine that is busy with other tests.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-pub const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 
-pub struct Room {
-    pub dir: tempfile::TempDir,
+pub(crate) struct Room {
+    pub(crate) dir: tempfile::TempDir,
     /// `--set` of every command.
-    pub sets: Vec<String>,
-    pub size: u64,
+    pub(crate) sets: Vec<String>,
+    pub(crate) size: u64,
     talk: AtomicU32,
 }
 
 /// How a command ended.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// 128 + signal where a signal ended it.
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ended {
     /// The last line of stdout, as JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let last = self.out.lines().last().unwrap_or_else(|| panic!("no line on stdout: {self:?}"));
         serde_json::from_str(last).unwrap_or_else(|why| panic!("{why}: {self:?}"))
     }
 
     #[track_caller]
-    pub fn with_code(self, code: i32) -> Ended {
+    pub(crate) fn with_code(self, code: i32) -> Ended {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
         self
     }
 
     #[track_caller]
-    pub fn saying(self, words: &str) -> Ended {
+    pub(crate) fn saying(self, words: &str) -> Ended {
         let said = self.out.contains(words) || self.err.contains(words);
         assert!(said, "\"{words}\" is not in\nstdout:\n{}\nstderr:\n{}", self.out, self.err);
         self
@@ -54,42 +54,42 @@ impl Ended {
 }
 
 /// A command that is running; killed when it is dropped.
-pub struct Running {
-    pub child: Child,
+pub(crate) struct Running {
+    pub(crate) child: Child,
     out: PathBuf,
     err: PathBuf,
 }
 
 impl Room {
-    pub fn new(size: u64, sets: &[&str]) -> Room {
+    pub(crate) fn new(size: u64, sets: &[&str]) -> Room {
         let dir = tempfile::Builder::new().prefix("scrubd-e2e-").tempdir_in("/var/tmp").unwrap();
         Room { dir, sets: sets.iter().map(|&set| set.to_owned()).collect(), size, talk: AtomicU32::new(0) }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// The file under test.
-    pub fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.path("disk.img")
     }
 
     /// What `--state-dir` names.
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.path("state")
     }
 
     /// Where the target's own state is.
-    pub fn target_state(&self) -> PathBuf {
+    pub(crate) fn target_state(&self) -> PathBuf {
         self.state().join("disk.img")
     }
 
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         self.command_of(Path::new(env!("CARGO_BIN_EXE_scrubd")), words)
     }
 
-    pub fn command_of(&self, program: &Path, words: &[&str]) -> Command {
+    pub(crate) fn command_of(&self, program: &Path, words: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(words).arg("--file").arg(self.file()).arg("--state-dir").arg(self.state());
         command.args(self.sets.iter().flat_map(|set| ["--set", set]));
@@ -97,37 +97,37 @@ impl Room {
         command
     }
 
-    pub fn start(&self, mut command: Command) -> Running {
+    pub(crate) fn start(&self, mut command: Command) -> Running {
         let number = self.talk.fetch_add(1, Ordering::Relaxed);
         let (out, err) = (self.path(&format!("out.{number}")), self.path(&format!("err.{number}")));
         command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
         Running { child: command.spawn().unwrap(), out, err }
     }
 
-    pub fn start_run(&self, words: &[&str]) -> Running {
+    pub(crate) fn start_run(&self, words: &[&str]) -> Running {
         let size = self.size.to_string();
         let words: Vec<&str> = ["run", "--size", &size].into_iter().chain(words.iter().copied()).collect();
         self.start(self.command(&words))
     }
 
     /// `run`, to its end.
-    pub fn run(&self, words: &[&str]) -> Ended {
+    pub(crate) fn run(&self, words: &[&str]) -> Ended {
         self.start_run(words).ended()
     }
 
     /// Any other subcommand, to its end.
-    pub fn scrubd(&self, words: &[&str]) -> Ended {
+    pub(crate) fn scrubd(&self, words: &[&str]) -> Ended {
         self.start(self.command(words)).ended()
     }
 
     /// `check --json`.
-    pub fn check(&self) -> (i32, Value) {
+    pub(crate) fn check(&self) -> (i32, Value) {
         let ended = self.scrubd(&["check", "--json"]);
         (ended.code, ended.json())
     }
 
     #[track_caller]
-    pub fn assert_intact(&self) -> Value {
+    pub(crate) fn assert_intact(&self) -> Value {
         let ended = self.scrubd(&["check", "--json"]);
         let verdict = ended.json();
         assert_eq!(verdict["verdict"], "intact", "{verdict:#}\n{}", ended.err);
@@ -136,35 +136,35 @@ impl Room {
         verdict
     }
 
-    pub fn read_file(&self) -> Vec<u8> {
+    pub(crate) fn read_file(&self) -> Vec<u8> {
         fs::read(self.file()).unwrap()
     }
 
     /// The events of the log, as JSON.
-    pub fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         let log = fs::read_to_string(self.target_state().join("events.jsonl")).unwrap_or_default();
         log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 }
 
 impl Running {
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.pid()).unwrap());
         nix::sys::signal::kill(pid, signal).unwrap();
     }
 
     /// What it has said so far.
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.err).unwrap() + &fs::read_to_string(&self.out).unwrap()
     }
 
     /// Waits for it, but not for ever.
     #[track_caller]
-    pub fn ended(mut self) -> Ended {
+    pub(crate) fn ended(mut self) -> Ended {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -179,7 +179,7 @@ impl Running {
 
     /// Waits until something is so, and fails with what was said if it does not come or the process ends first.
     #[track_caller]
-    pub fn until(&mut self, what: &str, mut so: impl FnMut() -> bool) {
+    pub(crate) fn until(&mut self, what: &str, mut so: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !so() {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -200,26 +200,26 @@ impl Drop for Running {
 }
 
 /// Says, past the harness's capture, that a test proved nothing, and why.
-pub fn skipped(why: &str) {
+pub(crate) fn skipped(why: &str) {
     static SKIPS: AtomicU32 = AtomicU32::new(0);
     let count = SKIPS.fetch_add(1, Ordering::Relaxed) + 1;
     let line = format!("SKIPPED: {why} ({count} skipped so far)\n");
     std::io::stderr().lock().write_all(line.as_bytes()).unwrap();
 }
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
 /// A chance from the kernel, below `below`.
-pub fn random(below: u64) -> u64 {
+pub(crate) fn random(below: u64) -> u64 {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).unwrap();
     u64::from_le_bytes(bytes) % below
 }
 
 /// Everything in a directory and what it holds, to show that nothing changed.
-pub fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub(crate) fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     let Ok(entries) = fs::read_dir(dir) else { return found };
     for entry in entries {
@@ -235,7 +235,7 @@ pub fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
-pub fn copy_dir(from: &Path, to: &Path) {
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
