@@ -86,10 +86,19 @@ fn run(command: &str, arguments: &[&str]) -> Result<String, String> {
 struct Undo(&'static str, Vec<String>);
 
 impl Drop for Undo {
+    /// Tries for a while: anybody who looks at a device at that moment makes it busy, and a partition that is left
+    /// behind fails every later test on that loop device.
     fn drop(&mut self) {
-        if let Err(error) = run(self.0, &self.1.iter().map(String::as_str).collect::<Vec<_>>()) {
-            eprintln!("not undone: {error}");
+        let arguments: Vec<&str> = self.1.iter().map(String::as_str).collect();
+        let mut undone = run(self.0, &arguments);
+        for _ in 0..100 {
+            if undone.is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+            undone = run(self.0, &arguments);
         }
+        eprintln!("not undone: {undone:?}");
     }
 }
 
