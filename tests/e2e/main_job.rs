@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -79,9 +78,12 @@ fn the_main_job_works_for_an_unprivileged_user() {
     fs::set_permissions(room.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     chown(room.dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     let as_nobody = |words: &[&str]| {
-        let setpriv = ["--reuid=65534", "--regid=65534", "--clear-groups", program.to_str().unwrap()];
-        let words: Vec<&str> = setpriv.iter().chain(words).copied().collect();
-        room.start(room.command_of(Path::new("setpriv"), &words)).ended()
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&program)
+            .args(room.command(words).get_args());
+        room.start(command).ended()
     };
     for _ in 0..2 {
         as_nobody(&["run", "--size", "16MiB", "--duration", "1s"]).with_code(0);

@@ -86,13 +86,10 @@ impl Room {
     }
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        self.command_of(Path::new(env!("CARGO_BIN_EXE_scrubd")), words)
-    }
-
-    pub(crate) fn command_of(&self, program: &Path, words: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        command.args(words).arg("--file").arg(self.file()).arg("--state-dir").arg(self.state());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_scrubd"));
+        // Before the subcommand, so that a `--set` among the words has the last say.
         command.args(self.sets.iter().flat_map(|set| ["--set", set]));
+        command.args(words).arg("--file").arg(self.file()).arg("--state-dir").arg(self.state());
         command.stdin(Stdio::null()).env_remove("SCRUBD_LOG").env_remove("JOURNAL_STREAM");
         command
     }
