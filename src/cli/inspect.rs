@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::args::Args;
-use super::exit::{BROKEN, Failure, TRY_AGAIN, USAGE};
+use super::exit::{BROKEN, Failure, USAGE};
 use super::{chosen, state, talk};
 use crate::ledger::{Attestation, Legal, Recovered, Rule};
 use crate::report::atoms::{self, AtomRun, Difference};
@@ -30,22 +30,38 @@ pub(crate) fn run(args: &Args, block: u64) -> Result<u8, Failure> {
     }
     let loaded = state::look(&layout, &target);
     loaded.remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
-    let bytes = read(&target, Block(block))?;
+    let bytes = match read(&target, Block(block)) {
+        Ok(bytes) => bytes,
+        Err(why) => return Ok(unreadable(args, &settings.name, &target, Block(block), &why)),
+    };
     let view = View::of(&target, Block(block), &bytes, loaded, settings.promise);
     talk::result(&if args.common.json { view.json(&settings.name) } else { view.words(&settings.name) });
     Ok(if view.broken().is_some() { BROKEN } else { 0 })
 }
 
-fn read(target: &OpenTarget, block: Block) -> Result<Buffer, Failure> {
+fn read(target: &OpenTarget, block: Block) -> std::io::Result<Buffer> {
     let mut bytes = Buffer::new(target.geometry.block_size as usize);
     bytes.poison();
-    let offset = target.geometry.offset_of(block);
-    target.file.read_exact_at(&mut bytes, offset).map_err(|error| {
-        let message = format!("{}: cannot read block {block} at byte {offset}: {error}", target.path.display());
-        // Unreadable is what `check` calls it; here nothing can be shown.
-        Failure::new(TRY_AGAIN, message)
-    })?;
+    target.file.read_exact_at(&mut bytes, target.geometry.offset_of(block))?;
     Ok(bytes)
+}
+
+fn unreadable(args: &Args, name: &str, target: &OpenTarget, block: Block, why: &std::io::Error) -> u8 {
+    let offset = target.geometry.offset_of(block);
+    talk::result(&match args.common.json {
+        true => {
+            let (run_id, detail) = (target.run_id, why.to_string());
+            serde_json::json!({
+                "schema": 1, "target": name, "run_id": run_id, "block": block, "offset": offset,
+                "verdict": "unreadable", "detail": detail,
+            })
+            .to_string()
+        }
+        false => {
+            format!("{name}: block {block}: unreadable\n  where      byte {offset} of the target\n  error      {why}")
+        }
+    });
+    BROKEN
 }
 
 struct View {

@@ -10,6 +10,7 @@ mod control;
 mod exit;
 mod init;
 mod inspect;
+mod last_words;
 mod progress;
 mod quarantine;
 mod run;
