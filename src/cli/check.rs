@@ -55,6 +55,8 @@ pub(crate) fn run(args: &Args, no_state: bool) -> Result<u8, Failure> {
         if label_gone.is_some() {
             judgement.verdict = Overall::Violated;
         }
+        // They come in the order of judging, the window first; a person reads by address.
+        judgement.findings.sort_by_key(|finding| finding.block);
         talk::result(&match args.common.json {
             true => json::line(&name, run_id, &Summary::from(judgement)),
             false => text::verdict(&name, run_id, &judgement),
