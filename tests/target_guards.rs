@@ -2,6 +2,7 @@
 //! a byte has changed.
 //!
 //! What needs root or loop devices says `SKIPPED: <reason>` where it has none.
+#![allow(clippy::unwrap_used)] // clippy takes the helpers below for something else than tests
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, symlink};
@@ -85,17 +86,43 @@ fn run(command: &str, arguments: &[&str]) -> Result<String, String> {
 struct Undo(&'static str, Vec<String>);
 
 impl Drop for Undo {
+    /// Tries for a while: anybody who looks at a device at that moment makes it busy, and a partition that is left
+    /// behind fails every later test on that loop device.
     fn drop(&mut self) {
-        if let Err(error) = run(self.0, &self.1.iter().map(String::as_str).collect::<Vec<_>>()) {
-            eprintln!("not undone: {error}");
+        let arguments: Vec<&str> = self.1.iter().map(String::as_str).collect();
+        let mut undone = run(self.0, &arguments);
+        for _ in 0..100 {
+            if undone.is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+            undone = run(self.0, &arguments);
         }
+        eprintln!("not undone: {undone:?}");
     }
 }
 
 /// A loop device over an image.
 struct Loop {
     device: PathBuf,
-    _detach: Undo,
+    image: PathBuf,
+}
+
+impl Drop for Loop {
+    /// "Detached" is true only once the last opener is gone, and other tests' `losetup` open every loop device.
+    fn drop(&mut self) {
+        let name = self.device.file_name().unwrap().to_str().unwrap();
+        let backing = PathBuf::from(format!("/sys/block/{name}/loop/backing_file"));
+        let is_attached = || fs::read_to_string(&backing).is_ok_and(|path| Path::new(path.trim_end()) == self.image);
+        let detached = run("losetup", &["-d", self.device.to_str().unwrap()]);
+        for _ in 0..500 {
+            if !is_attached() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        eprintln!("not detached: {} ({detached:?})", self.device.display());
+    }
 }
 
 static LOSETUP: Mutex<()> = Mutex::new(());
@@ -109,7 +136,7 @@ impl Loop {
         let _one_at_a_time = LOSETUP.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let arguments = [&["--show", "-f"], options, &[image.to_str().unwrap()]].concat();
         let device = run("losetup", &arguments).or_else(|_| run("losetup", &arguments))?;
-        Ok(Loop { device: device.clone().into(), _detach: Undo("losetup", vec!["-d".into(), device]) })
+        Ok(Loop { device: device.into(), image: image.canonicalize().unwrap() })
     }
 }
 
@@ -374,11 +401,15 @@ fn two_partitions_are_two_targets_and_keep_the_disk_to_themselves() {
     assert_eq!(targets[1].identity.partition_start, Some(18432 * 512));
     let error = open(&disk.device).unwrap_err();
     assert_eq!(error.exit_code(), 75, "{error}");
+    assert!(File::open(&disk.device).unwrap().try_lock().is_err(), "udev and sfdisk ask for this lock");
     drop(targets);
 
     // The same label under another start is another partition.
     let label = fs::read(&parts[0]).unwrap();
-    OpenOptions::new().write(true).open(&parts[1]).unwrap().write_all_at(&label[..MIB as usize], 0).unwrap();
+    let second = OpenOptions::new().write(true).open(&parts[1]).unwrap();
+    second.write_all_at(&label[..MIB as usize], 0).unwrap();
+    second.sync_all().unwrap();
+    drop(second);
     let error = refused(&image, || open(&parts[1]));
     assert!(matches!(error, TargetError::IdentityMismatch { .. }), "{error}");
 }
@@ -413,6 +444,8 @@ fn an_unlabelled_file_is_refused_and_a_missing_one_is_not_made_by_open() {
     let error = refused(&path, || open(&path));
     assert!(matches!(error, TargetError::Unlabelled { fault: LabelFault::Absent(_), .. }), "{error}");
     assert_eq!(error.exit_code(), 77);
+    let error = refused(&path, || target::open(&Spec { offset: 100, ..at(&path) }, Access::ReadOnly, SHORTLY, None));
+    assert!(matches!(error, TargetError::Region { .. }), "{error}");
     let missing = directory.path().join("b");
     assert!(matches!(open(&missing), Err(TargetError::NotFound { .. })));
     assert!(!missing.exists());
@@ -473,6 +506,8 @@ fn a_mistyped_device_name_does_not_become_a_file() {
     let error = target::init(&at(path), &plan(Some(8 * MIB), None), SHORTLY).unwrap_err();
     assert!(matches!(error, TargetError::NotFound { .. }), "{error}");
     assert!(!path.exists());
+    let nowhere = Path::new("/no/such/directory/a");
+    assert_eq!(target::init(&at(nowhere), &plan(Some(8 * MIB), None), SHORTLY).unwrap_err().exit_code(), 78);
     let spec = Spec { serial: Some("no such serial".into()), ..Spec::default() };
     let error = target::open(&spec, Access::ReadOnly, SHORTLY, None).unwrap_err();
     assert!(matches!(error, TargetError::NoSuchSerial { .. }), "{error}");

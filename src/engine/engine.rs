@@ -94,6 +94,13 @@ pub struct Engine {
     /// Triages whose last read, of a home, is judged.
     pub(super) homes_read: Vec<OpId>,
     pub(super) pass_record_not_before: u64,
+    /// The promise has become stronger: the epoch waits for a flush.
+    pub(super) flush_before_epoch: bool,
+    /// When the flush in flight was submitted, and whether it is past its deadline.
+    pub(super) flush_since: u64,
+    pub(super) flush_stuck: bool,
+    /// When deadlines are looked at next.
+    pub(super) deadlines_watched_at: u64,
 }
 
 impl Engine {
@@ -151,6 +158,10 @@ impl Engine {
             started: None,
             homes_read: Vec::new(),
             pass_record_not_before: 0,
+            flush_before_epoch: false,
+            flush_since: 0,
+            flush_stuck: false,
+            deadlines_watched_at: 0,
         }
     }
 
@@ -164,6 +175,7 @@ impl Engine {
     /// something happened, and at [`Engine::next_wake`].
     pub fn step(&mut self, now: Now, events: &[Event], actions: &mut Vec<Action>) {
         self.started.get_or_insert(now.mono_ns);
+        self.ops.clock = now.mono_ns;
         for event in events {
             if matches!(self.phase, Phase::Ended) {
                 return;
@@ -171,21 +183,23 @@ impl Engine {
             self.absorb(now, event, actions);
         }
         self.conclude_homes(now, actions);
+        self.watch_deadlines(now, actions);
         self.advance(now, actions);
     }
 
     /// When the engine wants to be stepped although nothing happened, in monotonic nanoseconds.
     #[must_use]
     pub fn next_wake(&self) -> Option<u64> {
-        if !matches!(self.phase, Phase::Running) {
-            return self.saves.retry_at();
-        }
-        let paced = (self.write_not_before > 0).then_some(self.write_not_before);
+        // What was due by the time of the last step was done then, or waits for an event.
+        let later = |at: &u64| *at > self.ops.clock;
+        let deadline = (self.ops.in_flight() > 0 || self.flushing).then_some(self.deadlines_watched_at);
         let flush = match (self.settings.flush_every, self.unflushed_since) {
             (FlushEvery::Nanoseconds(interval), Some(since)) if !self.flushing => Some(since + interval),
             _ => None,
         };
-        [paced, flush, self.saves.retry_at(), self.saves.due_at()].into_iter().flatten().min()
+        let running = matches!(self.phase, Phase::Running);
+        let while_running = [Some(self.write_not_before), flush, self.saves.due_at()].map(|at| at.filter(|_| running));
+        while_running.into_iter().chain([self.saves.retry_at(), deadline]).flatten().filter(later).min()
     }
 
     fn absorb(&mut self, now: Now, event: &Event, actions: &mut Vec<Action>) {
@@ -202,8 +216,20 @@ impl Engine {
         }
     }
 
-    /// Does all that can be done now. Each part leaves alone what is not its turn.
+    /// Does all that can be done now: what changes the phase, or begins or ends a trigger, may make more possible, and
+    /// no event need come to say so.
     fn advance(&mut self, now: Now, actions: &mut Vec<Action>) {
+        loop {
+            let before = (std::mem::discriminant(&self.phase), self.trigger.is_some());
+            self.advance_once(now, actions);
+            if (std::mem::discriminant(&self.phase), self.trigger.is_some()) == before {
+                return;
+            }
+        }
+    }
+
+    /// Each part leaves alone what is not its turn.
+    fn advance_once(&mut self, now: Now, actions: &mut Vec<Action>) {
         if self.trigger_holds_everything(now, actions) {
             return;
         }
@@ -289,8 +315,10 @@ impl Engine {
             Goal::Stop(outcome) => {
                 // Writes that have their number are finished, so that the window closes without holes.
                 self.submit_ready(actions);
-                if self.ops.none_active() && !self.flushing && !self.saves.in_flight() {
-                    let flushed = self.ledger.is_none();
+                let hung = self.nothing_but_stuck();
+                if (self.ops.none_active() && !self.flushing || hung) && !self.saves.in_flight() {
+                    // A flush would wait behind what does not return.
+                    let flushed = self.ledger.is_none() || hung;
                     self.phase = Phase::Closing { outcome, flushed, saved: None };
                     self.advance_closing(now, actions);
                 }
@@ -314,14 +342,12 @@ impl Engine {
 
     fn advance_closing(&mut self, now: Now, actions: &mut Vec<Action>) {
         let Phase::Closing { outcome, flushed, saved } = self.phase.clone() else { return };
-        let Some(ledger) = &mut self.ledger else {
+        let Some(ledger) = &self.ledger else {
             return self.exit(outcome, actions);
         };
         if !flushed {
             if !self.flushing {
-                ledger.flush_submitted();
-                self.flushing = true;
-                actions.push(Action::Flush);
+                self.submit_flush(actions);
             }
             return;
         }
@@ -405,6 +431,7 @@ impl Engine {
             checkpoint: ledger.map_or(0, Ledger::checkpoint_number),
             failed_flushes: self.failed_flushes,
             failed_writes: self.failed_writes,
+            stuck: self.ops.stuck() + u32::from(self.flush_stuck),
             blocks: self.schedule.blocks(),
         }
     }

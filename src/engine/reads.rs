@@ -2,13 +2,14 @@
 
 use super::action::Action;
 use super::check::outrun_in_words;
+use super::deadline::occasion;
 use super::engine::{Engine, MAX_KNOWN, Phase};
 use super::event::{Fault, OpId};
 use super::operations::{Stage, Task};
 use super::triage::{Diagnosis, Sighting, Triage};
 use super::{Mode, Record};
 use crate::ledger::{Epochs, Legal, ProvedBy, Rule, WriteState};
-use crate::report::{Finding, Occasion};
+use crate::report::{Finding, FindingKey};
 use crate::tag::{Claims, Class, Inspection, Verdict};
 use crate::vocabulary::{Block, Now};
 
@@ -39,7 +40,7 @@ impl Engine {
     }
 
     /// What may be in a block now.
-    fn legal(&self, block: Block) -> Legal {
+    pub(super) fn legal(&self, block: Block) -> Legal {
         let Some(ledger) = self.ledger.as_ref().filter(|_| !matches!(self.phase, Phase::Checking)) else {
             return self.recovered.legal(block);
         };
@@ -145,13 +146,11 @@ impl Engine {
         }
         let mut finding = self.finding(now, op, &triage.diagnosis(), triage.confirmed);
         if matches!(self.phase, Phase::Checking) {
+            // Remembered once it is told: a check that starts over from the tags finds it again.
             finding.known = self.known.contains(&finding.key());
-            if self.settings.mode != Mode::Check {
-                self.remember(&finding);
-            }
             return self.found_in_check(op, finding);
         }
-        finding.known = !self.remember(&finding);
+        finding.known = !self.remember(finding.key());
         let known = finding.known;
         actions.push(Action::Report(Box::new(finding), Some(op)));
         if !known {
@@ -162,11 +161,17 @@ impl Engine {
     }
 
     /// Whether the finding is new.
-    fn remember(&mut self, finding: &Finding) -> bool {
+    fn remember(&mut self, key: FindingKey) -> bool {
         if self.known.len() >= MAX_KNOWN {
             self.known.pop_first();
         }
-        self.known.insert(finding.key())
+        self.known.insert(key)
+    }
+
+    pub(super) fn remember_all(&mut self, keys: &[FindingKey]) {
+        keys.iter().for_each(|key| {
+            self.remember(*key);
+        });
     }
 
     /// The block has been dealt with, whatever came of it.
@@ -221,19 +226,14 @@ impl Engine {
             home: broken.and_then(|broken| broken.home),
             confirmed,
             errno: diagnosis.fault.as_ref().map(|fault| fault.errno).filter(|errno| *errno != 0),
-            occasion: match operation.task {
-                Task::ReadBack { .. } => Occasion::ReadBack,
-                Task::Write { .. } => Occasion::BeforeOverwrite,
-                Task::Scan => Occasion::Scan,
-                Task::Judge | Task::Survey | Task::Evidence(_) => Occasion::Check,
-            },
+            occasion: occasion(&operation.task),
             cuts: self.cuts(),
             contents: broken.map_or(0, |broken| broken.contents),
             wall_ns: now.wall_ns,
         }
     }
 
-    fn cuts(&self) -> u64 {
+    pub(super) fn cuts(&self) -> u64 {
         let saved = self.recovered.saved();
         let before = saved.map_or(0, |saved| saved.totals.cuts + u64::from(!saved.clean));
         self.ledger.as_ref().map_or(before, |ledger| ledger.totals().cuts)

@@ -176,12 +176,14 @@ impl Engine {
     pub(super) fn submit_flush(&mut self, actions: &mut Vec<Action>) {
         self.ledger_mut().flush_submitted();
         self.flushing = true;
+        (self.flush_since, self.flush_stuck) = (self.ops.clock, false);
         self.unflushed_since = None;
         actions.push(Action::Flush);
     }
 
     pub(super) fn flushed(&mut self, now: Now, result: &Result<(), Fault>, actions: &mut Vec<Action>) {
         assert!(std::mem::take(&mut self.flushing), "a flush was in flight");
+        self.flush_stuck = false;
         let failure = match result {
             Ok(()) => {
                 self.flush_failures = 0;
@@ -205,6 +207,10 @@ impl Engine {
                 };
                 self.phase = Phase::Closing { outcome, flushed: true, saved: None };
             }
+            (Phase::Opening { .. }, Some(why)) => {
+                self.exit(Outcome::DeviceErrors(format!("the flush before the first epoch failed: {why}")), actions);
+            }
+            (Phase::Opening { .. }, None) => self.flush_before_epoch = false,
             (Phase::Running, Some(why)) if self.flush_failures > MAX_FLUSH_FAILURES => {
                 self.stop(Outcome::DeviceErrors(format!("{} flushes in a row failed: {why}", self.flush_failures)));
             }

@@ -10,10 +10,7 @@ use std::ops::{Deref, DerefMut};
 /// O_DIRECT wants memory aligned to the logical block size: 512 or 4096 on every disk there is (open(2), NOTES).
 pub(super) const ALIGNMENT: usize = 4096;
 
-/// What read buffers are filled with before a read, so that bytes which never arrived are recognised. Neither 00 nor
-/// FF, which disks return for erased or unmapped blocks.
-pub const POISON: u8 = 0xA5;
-const _: () = assert!(POISON != 0x00 && POISON != 0xFF);
+pub use crate::vocabulary::POISON;
 
 /// Bytes aligned to 4096, of a fixed length. New ones are full of [`POISON`].
 pub struct Buffer {

@@ -107,7 +107,7 @@ fn make_file(
     wait: Duration,
 ) -> Result<OpenTarget, TargetError> {
     let parent = directory_of(path);
-    let meta = fs::metadata(&parent).map_err(TargetError::io(&parent, "look at the directory"))?;
+    let meta = hold::look(&parent)?;
     let absolute = fs::canonicalize(&parent).map_err(TargetError::io(&parent, "look at the directory"))?;
     if absolute.starts_with("/dev") && !absolute.starts_with("/dev/shm") {
         // A mistyped device name must not become a file in memory that is then tested for weeks.

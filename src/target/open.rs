@@ -67,6 +67,13 @@ fn judge(held: &Held, offset: u64, expected: Option<&Expected>) -> Result<LabelS
         recorded: Box::new(recorded.clone()),
         present: Box::new(present.clone()),
     };
+    let unit = match held.directory.as_deref() {
+        Some(directory) if present.kind != Kind::File => sysfs::logical_block(directory),
+        _ => 4096,
+    };
+    if !offset.is_multiple_of(unit) {
+        return Err(TargetError::Region { path, why: format!("offset {offset} is not a multiple of {unit}") });
+    }
     let fault = match copies::read(&held.file, offset) {
         Ok(reading) => {
             let says = reading.label.geometry.offset;
@@ -237,6 +244,19 @@ mod tests {
         let state = judge(&held, REGION, None).unwrap();
         let target = assemble(&Kernel::live(), held, state).unwrap();
         assert!(target.shrunk.is_none() && target.warnings[0].contains("grew"), "{:?}", target.warnings);
+    }
+
+    #[test]
+    fn a_label_of_a_newer_format_is_refused_with_its_own_words_whatever_the_state_knows() {
+        let held = device("A", 128 << 20, true);
+        let mut record = labelled_as_a().encode();
+        record[8] = 2;
+        let hash = blake3::hash(&record[..4064]);
+        record[4064..].copy_from_slice(hash.as_bytes());
+        held.file.write_all_at(&record, REGION).unwrap();
+        let error = judge(&held, REGION, Some(&expected())).unwrap_err();
+        assert!(matches!(error, TargetError::NewerLabel { .. }));
+        assert!(error.to_string().contains("written by a newer scrubd, format 2"), "{error}");
     }
 
     #[test]
