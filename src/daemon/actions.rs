@@ -1,27 +1,26 @@
 //! Doing what the engine says, in its order.
 
-use super::driver::{Driver, Told};
+use super::driver::{Driver, FLUSH, Told};
 use super::error::DaemonError;
-use super::flights::Task;
 use super::journal::Exhibit;
 use super::notes::verdict_in_words;
 use super::work::{Look, SealJob, VerifyJob};
 use crate::engine::{Action, Event, Fired, OnFinding, OpId, Outcome, Reason, Record};
 use crate::report::{Finding, Judgement};
-use crate::ring::{Kind, Request};
+use crate::ring::{Kind, Request, Token};
 use crate::tag::contents_hash;
-use crate::vocabulary::{Now, POISON};
+use crate::vocabulary::POISON;
 
 impl Driver {
     /// Does it all. `Some` when it is over.
-    pub(super) fn perform(&mut self, now: Now, actions: &mut Vec<Action>) -> Result<Option<Outcome>, DaemonError> {
+    pub(super) fn perform(&mut self, actions: &mut Vec<Action>) -> Result<Option<Outcome>, DaemonError> {
         for action in actions.drain(..) {
             // What was noted is durable before anything that may follow from it.
             if !matches!(action, Action::Record(_) | Action::Report(..) | Action::Judged(_) | Action::Fire(_)) {
                 // Why it failed is in the journal's trouble; the disk under test does not stop for it.
                 drop(self.settle());
             }
-            if let Some(outcome) = self.perform_one(now, action)? {
+            if let Some(outcome) = self.perform_one(action)? {
                 return Ok(Some(outcome));
             }
         }
@@ -29,7 +28,7 @@ impl Driver {
         Ok(None)
     }
 
-    fn perform_one(&mut self, now: Now, action: Action) -> Result<Option<Outcome>, DaemonError> {
+    fn perform_one(&mut self, action: Action) -> Result<Option<Outcome>, DaemonError> {
         match action {
             Action::Seal(op, block, claim) => {
                 let buffer = self.take(op);
@@ -37,14 +36,14 @@ impl Driver {
             }
             Action::Write { op, block, dsync } => {
                 let kind = Kind::Write { offset: self.geometry.offset_of(block), dsync };
-                self.submit(now, Some(op), Task::Write(block), kind);
+                self.submit(op, kind);
             }
             Action::Read(op, block) => {
                 self.buffers[op.0 as usize].as_mut().expect("a read has its buffer").fill(POISON);
                 let kind = Kind::Read { offset: self.geometry.offset_of(block) };
-                self.submit(now, Some(op), Task::Read(block), kind);
+                self.submit(op, kind);
             }
-            Action::Flush => self.submit(now, None, Task::Flush, Kind::Flush),
+            Action::Flush => self.ring.submit(Request { token: FLUSH, kind: Kind::Flush, buffer: None }),
             Action::Inspect(op, legal) => self.look(op, Look::Judge(Box::new(legal))),
             Action::Survey(op, block) => self.look(op, Look::Hear(block)),
             Action::Save(checkpoint) => {
@@ -60,10 +59,9 @@ impl Driver {
         Ok(None)
     }
 
-    fn submit(&mut self, now: Now, op: Option<OpId>, task: Task, kind: Kind) {
-        let token = self.flights.depart(op, task, now.mono_ns);
-        let buffer = op.map(|op| self.take(op));
-        self.ring.submit(Request { token, kind, buffer });
+    fn submit(&mut self, op: OpId, kind: Kind) {
+        let buffer = Some(self.take(op));
+        self.ring.submit(Request { token: Token(op.0), kind, buffer });
     }
 
     fn look(&mut self, op: OpId, look: Look) {

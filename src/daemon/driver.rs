@@ -13,7 +13,6 @@ use tokio::sync::mpsc;
 use super::board::{self, Board, Snapshot, Stopwatches};
 use super::clock::Clock;
 use super::error::DaemonError;
-use super::flights::{Flights, Landed, Overdue, Task};
 use super::journal::Journal;
 use super::saver::Saver;
 use super::suspects::Suspects;
@@ -21,16 +20,15 @@ use super::work::{SealDone, SealJob, Seen, VerifyDone, VerifyJob};
 use crate::engine::{Engine, Event, Fault, OnFinding, OpId, Outcome, Reason};
 use crate::pool::Pool;
 use crate::report::Judgement;
-use crate::ring::{Buffer, Completion, IoFailure, Ring};
+use crate::ring::{Buffer, Completion, IoFailure, Kind, Ring, Token};
 use crate::tag::{Inspector, Verdict};
 use crate::vocabulary::{Geometry, RunId};
 
-/// Longest sleep: status and deadlines are looked after this often when nothing happens.
+/// Longest sleep: the status is put up this often when nothing happens.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 
-/// Shortest sleep on behalf of a time that is already over: the engine could do nothing at it, and waits for something
-/// else too. Without this it would be asked again and again.
-const OVERSLEPT: Duration = Duration::from_millis(1);
+/// The flush's name in the ring; an operation's is its number.
+pub(super) const FLUSH: Token = Token(u32::MAX);
 
 /// What the data plane tells the control plane.
 pub(super) enum Told {
@@ -56,7 +54,6 @@ pub(super) struct Driver {
     pub(super) ring: Box<dyn Ring>,
     /// By operation; `None` while a worker or the ring has it.
     pub(super) buffers: Vec<Option<Buffer>>,
-    pub(super) flights: Flights,
     /// `None` where nothing may be written.
     pub(super) saver: Option<Saver>,
     pub(super) journal: Option<Journal>,
@@ -76,14 +73,8 @@ pub(super) struct Driver {
     pub(super) seal_jobs: Vec<SealJob>,
     pub(super) verify_jobs: Vec<VerifyJob>,
     pub(super) events: Vec<Event>,
-    pub(super) housekeeping: Housekeeping,
-}
-
-/// When what was last looked after.
-#[derive(Default)]
-pub(super) struct Housekeeping {
-    deadlines: Option<Instant>,
-    status: Option<Instant>,
+    /// When the status was last put up.
+    pub(super) published: Option<Instant>,
 }
 
 impl Driver {
@@ -96,8 +87,7 @@ impl Driver {
             let now = self.clock.now();
             self.engine.step(now, &self.events, &mut actions);
             self.events.clear();
-            let idle = actions.is_empty();
-            if let Some(outcome) = self.perform(now, &mut actions)? {
+            if let Some(outcome) = self.perform(&mut actions)? {
                 return Ok(self.finish(outcome));
             }
             self.seal.submit(&mut self.seal_jobs);
@@ -106,11 +96,11 @@ impl Driver {
                 self.publish();
                 self.tell(Told::Started)?;
             }
-            let timeout = self.patience(now.mono_ns, idle);
+            let timeout = self.patience();
             self.ring.reap(&mut landed, Some(timeout)).map_err(DaemonError::RingFailed)?;
             landed.drain(..).for_each(|completion| self.land(completion));
-            if let Some(outcome) = self.keep_house() {
-                return Ok(self.finish(outcome));
+            if self.published.is_none_or(|last| last.elapsed() >= board::INTERVAL) {
+                self.publish();
             }
         }
     }
@@ -157,18 +147,15 @@ impl Driver {
     /// A request has ended.
     fn land(&mut self, completion: Completion) {
         let Completion { token, kind, buffer, result, latency } = completion;
-        let Landed::Op { op, task, cancelled } = self.flights.land(token) else {
-            tracing::warn!(?latency, "a read that was given up has come back");
-            return;
-        };
         self.stopwatches.record(kind, latency);
-        let result = result.map_err(|failure| fault(&failure, cancelled, latency));
-        match (op, task) {
-            (Some(op), Task::Read(_)) => self.events.push(Event::Read(op, result)),
-            (Some(op), Task::Write(_)) => self.events.push(Event::Wrote(op, result)),
-            (_, Task::Flush) | (None, _) => self.events.push(Event::Flushed(result)),
-        }
-        if let (Some(op), Some(buffer)) = (op, buffer) {
+        let op = OpId(token.0);
+        let result = result.map_err(|failure| fault(&failure));
+        self.events.push(match kind {
+            Kind::Read { .. } => Event::Read(op, result),
+            Kind::Write { .. } => Event::Wrote(op, result),
+            Kind::Flush => Event::Flushed(result),
+        });
+        if let Some(buffer) = buffer {
             self.give_back(op, buffer);
         }
     }
@@ -183,7 +170,7 @@ impl Driver {
     }
 
     /// How long to wait for something to happen.
-    fn patience(&self, now: u64, idle: bool) -> Duration {
+    fn patience(&self) -> Duration {
         // Inline pools have their results ready, and wake nobody.
         let inline = |outstanding: usize, alive: usize| outstanding > 0 && alive == 0;
         if !self.events.is_empty()
@@ -192,52 +179,9 @@ impl Driver {
         {
             return Duration::ZERO;
         }
-        match self.engine.next_wake() {
-            Some(wake) if wake > now => Duration::from_nanos(wake - now).min(HOUSEKEEPING),
-            Some(_) if idle => OVERSLEPT,
-            Some(_) => Duration::ZERO,
-            None => HOUSEKEEPING,
-        }
-    }
-
-    /// Stuck I/O and the status, each in its own time.
-    fn keep_house(&mut self) -> Option<Outcome> {
-        let now = Instant::now();
-        let due = |last: Option<Instant>, every| last.is_none_or(|last| now.duration_since(last) >= every);
-        if due(self.housekeeping.status, board::INTERVAL) {
-            self.housekeeping.status = Some(now);
-            self.publish();
-        }
-        if due(self.housekeeping.deadlines, HOUSEKEEPING) {
-            self.housekeeping.deadlines = Some(now);
-            return self.see_to_the_stuck();
-        }
-        None
-    }
-
-    fn see_to_the_stuck(&mut self) -> Option<Outcome> {
         let now = self.clock.now().mono_ns;
-        for overdue in self.flights.overdue(now) {
-            match overdue {
-                Overdue::Cancel(token, task) => {
-                    self.warn(format!("no answer within the deadline: {task}; asking for its end"));
-                    self.ring.cancel(token);
-                }
-                Overdue::GiveUp(op, task) => {
-                    self.warn(format!("stuck: {task}; given up"));
-                    self.give_back(op, Buffer::new(self.geometry.block_size as usize));
-                    let message = format!("{task}: no answer within its deadline, and none to its cancellation");
-                    let errno = nix::libc::ETIMEDOUT;
-                    self.events.push(Event::Read(op, Err(Fault { errno, end_of_file: false, message })));
-                }
-                Overdue::Hopeless(task) => {
-                    return Some(Outcome::DeviceErrors(format!(
-                        "stuck: {task} has no answer and cannot be taken back"
-                    )));
-                }
-            }
-        }
-        None
+        let wake = self.engine.next_wake().map(|wake| Duration::from_nanos(wake.saturating_sub(now)));
+        wake.map_or(HOUSEKEEPING, |wake| wake.min(HOUSEKEEPING))
     }
 
     pub(super) fn warn(&mut self, warning: String) {
@@ -265,6 +209,7 @@ impl Driver {
 
     fn publish(&mut self) {
         self.board.put(self.snapshot());
+        self.published = Some(Instant::now());
     }
 
     /// The engine is done, or nothing can be done any more. What is in flight is cancelled as the ring is dropped.
@@ -283,11 +228,6 @@ impl Driver {
 }
 
 /// In the engine's words.
-fn fault(failure: &IoFailure, cancelled: bool, latency: Duration) -> Fault {
-    if cancelled && failure.is_cancelled() {
-        let message =
-            format!("no answer within its deadline: {failure}, {:.1} s after it was asked for", latency.as_secs_f64());
-        return Fault { errno: nix::libc::ETIMEDOUT, end_of_file: false, message };
-    }
+fn fault(failure: &IoFailure) -> Fault {
     Fault { errno: failure.errno, end_of_file: failure.end_of_file, message: failure.to_string() }
 }

@@ -31,7 +31,6 @@ mod board;
 mod clock;
 mod diff;
 mod driver;
-mod flights;
 mod inbox;
 mod journal;
 mod notes;

@@ -10,9 +10,8 @@ use tokio::sync::mpsc;
 use super::Job;
 use super::board::{Board, Stopwatches};
 use super::clock::Clock;
-use super::driver::{Driver, Finish, Housekeeping, Told};
+use super::driver::{Driver, Finish, Told};
 use super::error::DaemonError;
-use super::flights::{Flights, GIVEN_UP_MAX};
 use super::inbox::Inbox;
 use super::journal::Journal;
 use super::notes::{Note, boot_id};
@@ -49,8 +48,8 @@ pub(super) fn start(
     let engine = engine(job);
     let operations = engine.operations();
     let config = ring::Config {
-        // Each operation has one request at the most; then the flush, and the reads that were given up.
-        depth: operations + 1 + GIVEN_UP_MAX,
+        // Each operation has one request at the most; then the flush.
+        depth: operations + 1,
         buffers: operations,
         buffer_size: geometry.block_size,
         engine: job.ring,
@@ -84,7 +83,6 @@ pub(super) fn start(
         verify: verify_pool,
         ring,
         buffers: buffers.into_iter().map(Some).collect(),
-        flights: Flights::new(operations, settings.verify.deadline),
         saver,
         journal,
         suspects: Suspects::default(),
@@ -103,7 +101,7 @@ pub(super) fn start(
         seal_jobs: Vec::new(),
         verify_jobs: Vec::new(),
         events: Vec::new(),
-        housekeeping: Housekeeping::default(),
+        published: None,
         engine,
     };
     introduce(&mut driver, job, &description);
