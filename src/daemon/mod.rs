@@ -22,11 +22,32 @@ pub mod client;
 pub mod known;
 pub mod protocol;
 
-mod control;
 mod error;
 mod settings;
-mod socket_path;
 mod status;
+
+mod actions;
+mod board;
+mod clock;
+mod diff;
+mod driver;
+mod inbox;
+mod journal;
+mod notes;
+mod saver;
+mod start;
+mod suspects;
+mod work;
+
+mod command;
+mod control;
+mod damaged;
+mod reporter;
+mod service;
+mod signals;
+mod socket;
+mod socket_path;
+mod trigger_file;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -23,6 +23,7 @@ pub fn engine_settings(target: &TargetSettings) -> Settings {
         retention: verify.retention,
         readback_lag: verify.readback_lag,
         rereads: verify.rereads,
+        deadline_ns: nanoseconds(verify.deadline),
         on_start: match verify.on_start {
             config::OnStart::AfterCut => OnStart::AfterCut,
             config::OnStart::Window => OnStart::Window,
