@@ -9,13 +9,23 @@ use scrubd::tag::{Class, Sealer, TAG_SIZE};
 use scrubd::vocabulary::{Block, Digest, Geometry, Seq};
 
 use super::decoder::order::{Random, run_key};
-use super::decoder::{atom, crc32c, number};
+use super::decoder::{atom, crc32c, log, number};
 use super::labels::decoded;
 use super::{RUN, example, hex};
 
 const PAGE: &str = include_str!("../../packaging/man/scrubd-format.5");
 
+/// Index of the example's atom.
 const ATOM: u32 = 1;
+
+/// Names that the page goes on from in words of its own.
+const IN_OTHER_WORDS: [&str; 5] = [
+    "magic",
+    "promise",
+    "BLAKE3-256 of the device identity",
+    "BLAKE3-256 of the bytes 0..96",
+    "size of the whole target",
+];
 
 fn section(title: &str) -> &'static str {
     let start = PAGE.find(&format!("\n.Sh {title}\n")).unwrap_or_else(|| panic!("no section {title}"));
@@ -48,29 +58,21 @@ fn name(what: &str) -> String {
 fn every_row_of_the_tables_in_the_sources_is_in_the_page() {
     let tables = [
         (include_str!("../../src/tag/format.rs"), "BLOCKS AND ATOMS", 17),
-        (include_str!("../../src/target/label.rs"), "THE LABEL", 20),
+        (include_str!("../../src/target/label.rs"), "THE LABEL", 21),
         (include_str!("../../src/ledger/slots.rs"), "THE LEDGER", 11),
-        (include_str!("../../src/ledger/checkpoint.rs"), "THE LEDGER", 16),
+        (include_str!("../../src/ledger/checkpoint.rs"), "THE LEDGER", 17),
     ];
     for (source, title, count) in tables {
         let (rows, page) = (rows(source), cells(section(title)));
         assert_eq!(rows.len(), count, "{title}: {rows:?}");
         for [at, bytes, what] in rows {
-            let name = match name(what) {
-                magic if magic.starts_with("magic") => "magic".to_owned(),
-                // Of these the page says the same in other words.
-                promise if promise.starts_with("promise under") => "promise".to_owned(),
-                digest if digest.starts_with("BLAKE3-256 of the device identity") => {
-                    "BLAKE3-256 of the device".to_owned()
-                }
-                size if size.starts_with("size of the whole target") => "size of the whole target".to_owned(),
-                other => other,
-            };
+            let name = name(what);
+            let name = IN_OTHER_WORDS.into_iter().find(|words| name.starts_with(words)).unwrap_or(&name);
             // Offsets and sizes behind lists are formulas, which the decoder proves.
             let is_number = |text: &str| text.parse::<u32>().is_ok();
             let same = |cell: &str, text: &str| cell == text || !is_number(text);
             let fits = |row: &&Vec<&str>| {
-                row.len() == 3 && same(row[0], at) && same(row[1], bytes) && row[2].starts_with(&name)
+                row.len() == 3 && same(row[0], at) && same(row[1], bytes) && row[2].starts_with(name)
             };
             assert!(page.iter().any(|row| fits(&row)), "{title}: | {at} | {bytes} | {what} | ({name})");
         }
@@ -153,9 +155,9 @@ fn hex_lines(bytes: &[u8]) -> String {
 }
 
 /// The example as it must stand in the page, between `.Sh EXAMPLES` and its end: made by the crate.
-fn made_by_the_crate() -> [String; 4] {
+fn made_by_the_crate() -> [String; 6] {
     let (_, whole) = block_with(Digest::Crc32c);
-    let atom = &whole[512..1024];
+    let atom = &whole[512 * ATOM as usize..][..512];
     let tag = atom::tag(atom).expect("a tag");
     let fields = [
         ("checksum", format!("{:08x}", number(atom, 0, 4))),
@@ -180,8 +182,6 @@ fn made_by_the_crate() -> [String; 4] {
     for i in [0, 1, 51] {
         steps.push((format!("word({i})"), format!("{:016x}", number(atom, 96 + 8 * i, 8))));
     }
-    steps.push(("BLAKE3 of atom".to_owned(), hex(blake3::hash(atom).as_bytes())));
-    steps.push(("digest, were it 1".to_owned(), hex(&block_with(Digest::Blake3).1[96..128])));
     let schedule = Schedule::new(&example().0, RUN);
     let orders = (0..2).map(|pass| {
         let blocks: Vec<String> = (0..10).map(|i| schedule.block_of(Seq(pass * 10 + i)).to_string()).collect();
@@ -194,7 +194,9 @@ fn made_by_the_crate() -> [String; 4] {
         })
     };
     let fields = fields.map(|(name, value)| (name.to_owned(), value)).to_vec();
-    [hex_lines(&atom[..96]), table(fields), table(steps), table(orders.collect())]
+    let hash = format!("\n{}\n", hex(blake3::hash(atom).as_bytes()));
+    let digest = format!("\n{}\n", hex(&block_with(Digest::Blake3).1[96..128]));
+    [hex_lines(&atom[..96]), table(fields), table(steps), hash, digest, table(orders.collect())]
 }
 
 #[test]
@@ -216,6 +218,11 @@ fn value(name: &str) -> &'static str {
     rows.iter().find(|row| row[0] == name).unwrap_or_else(|| panic!("no {name}"))[1]
 }
 
+/// The lines of 64 hexadecimal digits.
+fn hashes() -> Vec<&'static str> {
+    section("EXAMPLES").lines().filter(|line| line.len() == 64 && line.bytes().all(|b| b.is_ascii_hexdigit())).collect()
+}
+
 #[test]
 fn the_example_of_the_page_decodes_to_what_the_page_says() {
     let first_96 = hex_of_the_page();
@@ -234,12 +241,14 @@ fn the_example_of_the_page_decodes_to_what_the_page_says() {
     let atom = atom::rebuild(&first_96).unwrap();
     assert_eq!(format!("{:08x}", crc32c(&[&atom[4..]])), value("checksum"));
     assert_eq!(number(&atom, 0, 4), u64::from(crc32c(&[&atom[4..]])));
-    assert_eq!(hex(blake3::hash(&atom).as_bytes()), value("BLAKE3 of atom"));
+    assert_eq!(hex(blake3::hash(&atom).as_bytes()), hashes()[0]);
     assert_eq!(atom::sound(&decoded(&example().0), &atom), Ok(tag.clone()));
     (0..4).for_each(|i| assert_eq!(format!("{:016x}", run_key(tag.run).1[i]), value(&format!("K{i}"))));
     let s = atom::seed(&tag);
     assert_eq!(format!("{s:016x}"), value("s"));
-    [0, 1, 51].map(|i| assert_eq!(format!("{:016x}", atom::word(s, i)), value(&format!("word({i})"))));
+    for i in [0, 1, 51] {
+        assert_eq!(format!("{:016x}", atom::word(s, i)), value(&format!("word({i})")));
+    }
     let random = Random::new(10, tag.run);
     for pass in 0..2 {
         let blocks: Vec<String> = (0..10).map(|i| random.block(pass, i).to_string()).collect();
@@ -251,5 +260,12 @@ fn the_example_of_the_page_decodes_to_what_the_page_says() {
 fn the_digest_that_the_page_names_is_that_of_the_block() {
     let (geometry, whole) = block_with(Digest::Blake3);
     assert_eq!(geometry.digest, Digest::Blake3);
-    assert_eq!(hex(&atom::digest(RUN.0, &whole)), value("digest, were it 1"));
+    assert_eq!(hex(&atom::digest(RUN.0, &whole)), hashes()[1]);
+}
+
+#[test]
+fn the_line_of_the_page_is_a_whole_line() {
+    let line = section("THE EVENT LOG").lines().find(|line| line.starts_with('{')).unwrap();
+    let event = log::line(line.as_bytes()).unwrap();
+    assert_eq!((event.n, event.at.as_str()), (7, "2026-03-01T12:00:00.000000000Z"));
 }

@@ -20,7 +20,7 @@ fn now(wall_ns: u64) -> Now {
 }
 
 /// Two epochs, a cut between them, two flushes, and a window with each of the four states in it.
-fn lived_in() -> Checkpoint {
+pub(super) fn lived_in() -> Checkpoint {
     let schedule = Schedule::new(&geometry(100, 4096, 512, Order::Random, Digest::Crc32c), RUN);
     let first = Checkpoint::first(Promise::Flush, 1);
     let mut ledger = Ledger::restart(schedule, Promise::Flush, &first, Seq(0), Seq(0));
@@ -36,7 +36,7 @@ fn lived_in() -> Checkpoint {
     ledger.begin_epoch(Epoch { number: 4, nonce: 0x1122_3344_5566_7788 }, Promise::Flush);
     ledger.saved(6, Seq(64));
     // 5 stays in flight, so that D stays below it; 6 becomes durable, 7 completed, 8 unissued, 9 issued.
-    [5, 6, 7, 9].map(|seq| ledger.issue(Seq(seq)));
+    [5, 6, 7, 9].into_iter().for_each(|seq| ledger.issue(Seq(seq)));
     ledger.complete(Seq(6));
     ledger.flush_submitted();
     ledger.flush_succeeded(now(2000));
@@ -46,7 +46,7 @@ fn lived_in() -> Checkpoint {
     ledger.checkpoint(7, Seq(80), false, now(3000))
 }
 
-fn sealed(number: u64, payload: &[u8]) -> Vec<u8> {
+pub(super) fn sealed(number: u64, payload: &[u8]) -> Vec<u8> {
     slots::seal(number, &owner(), payload).expect("fits").as_bytes().to_vec()
 }
 
