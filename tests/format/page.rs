@@ -38,7 +38,7 @@ fn cells(text: &str) -> Vec<Vec<&str>> {
     text.lines().filter_map(|line| Some(line.strip_prefix(".It ")?.split(" Ta ").collect())).collect()
 }
 
-/// `//! | offset | bytes | what |`: the rows of a table in a source, without its head.
+/// `//! | offset | bytes | what |`: the rows of a table in a source, without its head (`offset`, `from`, `---`).
 fn rows(source: &'static str) -> Vec<[&'static str; 3]> {
     let rows = source.lines().filter_map(|line| line.strip_prefix("//! |")?.trim_end().strip_suffix('|'));
     let cells = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());

@@ -90,8 +90,8 @@ fn is_region(label: &Label) -> bool {
         && atom <= block_size;
     sizes
         && label.offset.checked_add(label.length).is_some_and(|end| end < 1 << 63)
-        && label.offset % atom == 0
-        && label.length % atom == 0
+        && label.offset.is_multiple_of(atom)
+        && label.length.is_multiple_of(atom)
         && label.length >= 1_048_576 + block_size
 }
 

@@ -34,7 +34,7 @@ impl Random {
     fn round(&self, p: u64, r: u64, x: u64) -> u64 {
         let (mut high, mut low) = (x >> self.l, x & (2_u64.pow(self.l) - 1));
         let subkey = mix(self.k[(r % 4) as usize] ^ (r << 56)).wrapping_add(p);
-        if r % 2 == 0 {
+        if r.is_multiple_of(2) {
             high ^= mix(low ^ mix(subkey)) & (2_u64.pow(self.h) - 1);
         } else {
             low ^= mix(high ^ mix(subkey)) & (2_u64.pow(self.l) - 1);
