@@ -6,11 +6,24 @@
 //! actions in order and answers each once.
 
 mod action;
+mod check;
+#[allow(clippy::module_inception, reason = "the room is named after the thing in it")]
+mod engine;
 mod event;
+mod operations;
+mod reads;
+mod saves;
 mod settings;
 mod status;
+#[cfg(test)]
+mod tests;
+mod triage;
+mod trigger;
+mod walk;
+mod writes;
 
 pub use action::{Action, Outcome, Record};
+pub use engine::Engine;
 pub use event::{Command, Event, Fault, Fired, OpId, Reason};
 pub use settings::{FlushEvery, Mode, OnFinding, OnStart, Settings, Then, TriggerIo};
 pub use status::Status;

@@ -30,6 +30,8 @@ pub struct Ledger {
     covered: Option<Vec<Seq>>,
     /// Completions that no flush has been submitted for.
     uncovered: Vec<Seq>,
+    /// Nothing that this epoch did since is promised.
+    distrusted: bool,
     pub(super) totals: Totals,
 }
 
@@ -62,6 +64,7 @@ impl Ledger {
             next_flush: from.flushes.last().map_or(1, |flush| flush.number + 1),
             covered: None,
             uncovered: Vec::new(),
+            distrusted: false,
             totals: from.totals,
         }
     }
@@ -82,6 +85,12 @@ impl Ledger {
     #[must_use]
     pub fn issued(&self) -> Seq {
         self.window.end()
+    }
+
+    /// What is known of a write.
+    #[must_use]
+    pub fn state(&self, seq: Seq) -> WriteState {
+        self.window.state(seq)
     }
 
     /// Everything below was read back and judged, or overwritten after it was.
@@ -167,6 +176,9 @@ impl Ledger {
     /// Its completion was seen.
     pub fn complete(&mut self, seq: Seq) {
         match self.promise {
+            _ if self.distrusted => {
+                self.window.advance(seq, WriteState::Completed);
+            }
             Promise::Flush => {
                 if self.window.advance(seq, WriteState::Completed) {
                     self.uncovered.push(seq);
@@ -205,7 +217,11 @@ impl Ledger {
     /// # Panics
     /// When none is in flight.
     pub fn flush_succeeded(&mut self, now: Now) {
-        for seq in self.covered.take().expect("a flush is in flight") {
+        let covered = self.covered.take().expect("a flush is in flight");
+        if self.distrusted {
+            return;
+        }
+        for seq in covered {
             self.window.advance(seq, WriteState::Durable);
         }
         self.window.settle();
@@ -221,8 +237,15 @@ impl Ledger {
     /// later flush that succeeds proves nothing for these writes, so the epoch must end.
     pub fn flush_failed(&mut self) {
         self.covered = None;
-        self.uncovered.clear();
         self.next_flush += 1;
+        self.distrust_window();
+    }
+
+    /// What has completed may be lost, and what completes now may have been taken in before: nothing more is promised
+    /// by this epoch, whatever flushes still succeed.
+    pub fn distrust_window(&mut self) {
+        self.uncovered.clear();
+        self.distrusted = true;
     }
 
     /// Everything below was read back and judged.
@@ -238,6 +261,7 @@ impl Ledger {
         self.window = Window::new(restart);
         self.covered = None;
         self.uncovered.clear();
+        self.distrusted = false;
         self.verified = self.verified.min(restart);
         let one_pass_back = Seq(self.schedule.pass_of(restart).saturating_sub(1) * self.schedule.blocks());
         let record = EpochRecord { epoch, restart, reserved: self.reserved, last_checkpoint: self.checkpoint };

@@ -12,6 +12,10 @@ mod legal;
 mod recovered;
 mod window;
 
+pub mod slots;
+pub mod state_dir;
+pub mod store;
+
 pub use checkpoint::{Checkpoint, Inconsistent};
 pub use epochs::{Acquaintance, EpochRecord, Epochs, MAX_EPOCHS};
 pub use ledger::{Ledger, MAX_FLUSHES, Totals};

@@ -45,7 +45,7 @@ impl Permutation {
         let low_mask = (1 << self.low_bits) - 1;
         let (high, low) = (index >> self.low_bits, index & low_mask);
         let subkey = mix(self.key.0[(round % 4) as usize] ^ round << 56).wrapping_add(pass);
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             let high_mask = (1 << self.high_bits) - 1;
             (high ^ (mix(low ^ mix(subkey)) & high_mask)) << self.low_bits | low
         } else {

@@ -1,0 +1,380 @@
+//! The check: the window first, then the rest; from the ledger while it holds, else from the tags alone.
+//!
+//! Findings are told at the end, not when they are met: until the last block was read, some tag may still show that
+//! the saved ledger is older than the disk, and then nothing that was judged by it counts.
+
+use std::collections::VecDeque;
+
+use super::action::{Action, Outcome, Record};
+use super::engine::{Engine, Phase};
+use super::event::OpId;
+use super::operations::{Stage, Task};
+use super::settings::{Mode, OnFinding, OnStart, Settings};
+use super::walk::Walk;
+use crate::ledger::{Attestation, Checkpoint, Recovered, State};
+use crate::report::{BlockCounts, Finding, Frontiers, Judgement, MAX_LISTED, Overall};
+use crate::schedule::Schedule;
+use crate::tag::{Claims, Inspection, Verdict};
+use crate::vocabulary::{Block, Claim, Now, Seq};
+
+/// Blocks looked at after a clean stop: those that would be written next. Had somebody gone on with a newer copy of the
+/// state, they would show it.
+const PROBED: u64 = 16;
+
+/// Findings of a check whose contents are read again for evidence.
+const MAX_EVIDENCE: usize = 256;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CheckStage {
+    /// Hearing the witnesses in the window, to fix D.
+    SurveyWindow,
+    /// Hearing all witnesses: there is no ledger to trust.
+    SurveyAll,
+    JudgeWindow,
+    JudgeRest,
+    JudgeAll,
+    /// After a clean stop: a few blocks, to see that the ledger is the newest.
+    Probe,
+    /// Reading again what was found, for its evidence.
+    Evidence,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Check {
+    stage: CheckStage,
+    walk: Walk,
+    window: (Seq, Seq),
+    attestation: Attestation,
+    counts: BlockCounts,
+    found: Vec<Finding>,
+    evidence: VecDeque<Finding>,
+    /// Only the window is judged; the rest is scanned while running.
+    window_only: bool,
+    distrust: Option<String>,
+    again: bool,
+    /// It is over, and a trigger is all that is still to come.
+    concluded: bool,
+    pub(super) stop_asked: bool,
+}
+
+impl Check {
+    pub(super) fn plan(schedule: &Schedule, saved: Option<&Checkpoint>, settings: &Settings) -> Self {
+        let check_only = settings.mode == Mode::Check;
+        // A promise that changes is judged over the whole region, under the old one, before the new one counts.
+        let promise_changes = saved.is_some_and(|saved| saved.promise != settings.promise);
+        let window_only = settings.on_start == OnStart::Window && !check_only && !promise_changes;
+        let whole = check_only || settings.on_start == OnStart::Always || promise_changes;
+        let (stage, window) = match saved {
+            None => (CheckStage::SurveyAll, (Seq(0), Seq(0))),
+            Some(saved) if saved.clean && !whole => {
+                (CheckStage::Probe, (saved.durable(), Seq(saved.durable().0 + PROBED.min(schedule.blocks()))))
+            }
+            Some(saved) => (CheckStage::SurveyWindow, (saved.durable(), saved.reserved)),
+        };
+        let walk = match stage {
+            CheckStage::SurveyAll => Walk::All { at: 0 },
+            _ => Walk::window(schedule, window.0, window.1),
+        };
+        Check {
+            stage,
+            walk,
+            window,
+            attestation: Attestation::default(),
+            counts: BlockCounts { total: schedule.blocks(), ..BlockCounts::default() },
+            found: Vec::new(),
+            evidence: VecDeque::new(),
+            window_only,
+            distrust: None,
+            again: false,
+            concluded: false,
+            stop_asked: false,
+        }
+    }
+
+    pub(super) fn attestation(&self) -> &Attestation {
+        &self.attestation
+    }
+
+    /// Starts over once what is in flight has ended: the device may have lost its power in between.
+    pub(super) fn start_over(&mut self) {
+        self.again = true;
+    }
+
+    pub(super) fn progress(&self, schedule: &Schedule) -> f64 {
+        self.walk.progress(schedule)
+    }
+
+    pub(super) fn stage_in_words(&self) -> &'static str {
+        match self.stage {
+            CheckStage::SurveyWindow => "surveying the window",
+            CheckStage::SurveyAll => "surveying the region",
+            CheckStage::JudgeWindow => "checking the window",
+            CheckStage::JudgeRest => "checking the rest",
+            CheckStage::JudgeAll => "checking the region",
+            CheckStage::Probe => "looking whether the state is current",
+            CheckStage::Evidence => "gathering evidence",
+        }
+    }
+
+    fn surveys(&self) -> bool {
+        matches!(self.stage, CheckStage::SurveyWindow | CheckStage::SurveyAll)
+    }
+
+    fn enter(&mut self, stage: CheckStage, walk: Walk) {
+        self.stage = stage;
+        self.walk = walk;
+    }
+
+    fn count(&mut self, verdict: &Verdict) {
+        let counter = match verdict {
+            Verdict::Intact => &mut self.counts.intact,
+            Verdict::RolledBack => &mut self.counts.rolled_back,
+            Verdict::Interrupted => &mut self.counts.interrupted,
+            Verdict::Unwritten => &mut self.counts.unwritten,
+            Verdict::Broken(_) => unreachable!("a mismatch is counted once it is diagnosed"),
+        };
+        *counter += 1;
+    }
+}
+
+impl Engine {
+    pub(super) fn advance_check(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if self.check.concluded {
+            return self.end_concluded(actions);
+        }
+        loop {
+            let interrupted = self.check.stop_asked || self.check.distrust.is_some() || self.check.again;
+            if !interrupted && !self.paused {
+                self.feed_check(actions);
+            }
+            let exhausted = interrupted || self.check_is_exhausted();
+            if !self.ops.none_active() || !exhausted || !matches!(self.phase, Phase::Checking) {
+                return;
+            }
+            if self.check.stop_asked {
+                return self.conclude_check(now, false, actions);
+            }
+            if self.check.again {
+                let saved = self.recovered.saved().filter(|_| self.recovered.state() == State::Current).cloned();
+                if let Some(saved) = saved.clone() {
+                    self.recovered = Recovered::from_saved(self.schedule, saved);
+                }
+                self.check = Check::plan(&self.schedule, saved.as_ref(), &self.settings);
+            } else if let Some(why) = self.check.distrust.take() {
+                self.distrust_saved(why, actions);
+            } else if self.paused || !self.next_stage(now, actions) {
+                return;
+            }
+        }
+    }
+
+    fn check_is_exhausted(&self) -> bool {
+        match self.check.stage {
+            CheckStage::Evidence => self.check.evidence.is_empty(),
+            _ => self.check.walk.clone().next(&self.schedule).is_none(),
+        }
+    }
+
+    /// Reads on as far as the queue has room.
+    fn feed_check(&mut self, actions: &mut Vec<Action>) {
+        while self.ops.in_flight() < self.settings.queue_depth && self.ops.free() > 0 {
+            let (task, block) = if self.check.stage == CheckStage::Evidence {
+                let Some(finding) = self.check.evidence.pop_front() else { return };
+                let block = finding.block;
+                (Task::Evidence(Box::new(finding)), block)
+            } else {
+                let Some(block) = self.check.walk.next(&self.schedule) else { return };
+                (if self.check.surveys() { Task::Survey } else { Task::Judge }, block)
+            };
+            let op = self.ops.start(task, block).expect("a check visits each block once, and an operation is free");
+            self.ops.enter(op, Stage::Reading);
+            actions.push(Action::Read(op, block));
+        }
+    }
+
+    /// What follows a stage whose blocks are all done. False when the check is over.
+    fn next_stage(&mut self, now: Now, actions: &mut Vec<Action>) -> bool {
+        let (from, to) = self.check.window;
+        match self.check.stage {
+            CheckStage::SurveyWindow => {
+                self.recovered.attest(&self.check.attestation);
+                self.check.enter(CheckStage::JudgeWindow, Walk::window(&self.schedule, from, to));
+            }
+            CheckStage::JudgeWindow if self.check.window_only || matches!(self.check.walk, Walk::All { .. }) => {
+                return self.after_judging(now, actions);
+            }
+            CheckStage::JudgeWindow => self.check.enter(CheckStage::JudgeRest, Walk::rest(from, to)),
+            CheckStage::SurveyAll => {
+                let promise = self.recovered.saved().map_or(self.settings.promise, |saved| saved.promise);
+                let stale = self.recovered.saved().cloned();
+                self.recovered = Recovered::rebuilt(self.schedule, promise, stale, &self.check.attestation);
+                self.check.enter(CheckStage::JudgeAll, Walk::All { at: 0 });
+            }
+            CheckStage::JudgeRest | CheckStage::JudgeAll | CheckStage::Probe => {
+                return self.after_judging(now, actions);
+            }
+            CheckStage::Evidence => {
+                self.conclude_check(now, true, actions);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn after_judging(&mut self, now: Now, actions: &mut Vec<Action>) -> bool {
+        if self.settings.mode == Mode::Check || self.check.found.is_empty() {
+            self.conclude_check(now, true, actions);
+            return false;
+        }
+        // What goes beyond is reported without contents.
+        self.check.evidence = self.check.found.iter().take(MAX_EVIDENCE).cloned().collect();
+        for finding in self.check.found.iter().skip(MAX_EVIDENCE) {
+            actions.push(Action::Report(Box::new(finding.clone()), None));
+        }
+        self.check.stage = CheckStage::Evidence;
+        true
+    }
+
+    /// The saved ledger does not hold: everything that was judged by it is forgotten, and the tags are heard instead.
+    fn distrust_saved(&mut self, why: String, actions: &mut Vec<Action>) {
+        actions.push(Action::Record(Record::StateDistrusted { why }));
+        let mut check = Check::plan(&self.schedule, None, &self.settings);
+        check.stop_asked = self.check.stop_asked;
+        self.check = check;
+    }
+
+    fn conclude_check(&mut self, now: Now, complete: bool, actions: &mut Vec<Action>) {
+        let stage = self.check.stage;
+        let silent = stage == CheckStage::Probe && self.check.found.is_empty() && complete;
+        // An interrupted check may yet have met a tag that is ahead of the ledger: it accuses nobody.
+        let findings = if complete { std::mem::take(&mut self.check.found) } else { Vec::new() };
+        let whole = complete && !self.check.window_only && stage != CheckStage::Probe;
+        let broken = complete && self.check.counts.findings > 0;
+        let known = findings.iter().filter(|finding| finding.known).count() as u64;
+        let new = findings.len() as u64 > known;
+        if !silent {
+            self.checked = Some(self.check.counts);
+            let verdict = match (broken, whole) {
+                (true, _) => Overall::Violated,
+                (_, true) => Overall::Intact,
+                _ => Overall::Incomplete,
+            };
+            actions.push(Action::Judged(Box::new(self.judgement(now, verdict, findings))));
+        }
+        if self.settings.mode == Mode::Check {
+            self.broken = broken;
+            return self.exit(if complete { Outcome::Kept } else { Outcome::Incomplete }, actions);
+        }
+        if !complete {
+            return self.exit(Outcome::Kept, actions);
+        }
+        if new {
+            self.new_findings += self.check.counts.findings - known;
+            self.act_on_finding();
+            if self.settings.on_finding != OnFinding::Continue {
+                // Nothing is written any more and nothing needs saving: the state stays as it was found.
+                self.check.concluded = true;
+                return self.end_concluded(actions);
+            }
+        }
+        self.start_run(whole);
+    }
+
+    fn end_concluded(&mut self, actions: &mut Vec<Action>) {
+        if self.check.stop_asked {
+            self.exit(Outcome::Broken, actions);
+        }
+    }
+
+    /// From judging to writing: P = D, in a new epoch.
+    fn start_run(&mut self, judged_all: bool) {
+        let ledger = self.recovered.restart(&self.check.attestation, judged_all);
+        self.inherited = ledger.reserved();
+        let more = self.settings.passes.map(|passes| passes.saturating_mul(self.schedule.blocks()));
+        self.end = more.map(|writes| Seq(ledger.durable().0.saturating_add(writes)));
+        self.ledger = Some(ledger);
+        if self.check.window_only {
+            self.scan = Some(Walk::All { at: 0 });
+        }
+        self.open_epoch("start".to_owned());
+    }
+
+    fn judgement(&self, now: Now, verdict: Overall, mut findings: Vec<Finding>) -> Judgement {
+        findings.truncate(MAX_LISTED);
+        let current = self.recovered.state() == State::Current;
+        let saved = self.recovered.saved().filter(|_| current);
+        let issued = saved.map(|saved| saved.window.end()).or(self.check.attestation.highest_seq().map(Seq::next));
+        Judgement {
+            verdict,
+            promise: self.recovered.promise(),
+            state: self.recovered.state(),
+            proved_by: self.recovered.proved_by(),
+            frontiers: Frontiers {
+                durable: Some(self.recovered.durable()),
+                issued,
+                reserved: self.recovered.reserved(),
+            },
+            blocks: self.check.counts,
+            bytes: self.bytes,
+            elapsed_s: (now.mono_ns - self.started.unwrap_or(now.mono_ns)) as f64 / 1e9,
+            findings,
+        }
+    }
+
+    /// A block whose witnesses were asked for.
+    pub(super) fn surveyed(&mut self, op: OpId, claims: &Claims) {
+        if self.ops.get(op).triage.is_some() {
+            return self.home_surveyed(op, claims);
+        }
+        let held_to = self.recovered.promise();
+        for (claim, atoms) in claims.iter() {
+            self.mistrust_if_outrun(op, claim);
+            // A write that was never issued proves nothing.
+            if self.recovered.reserved().is_none_or(|reserved| claim.issue.seq < reserved) || self.surveys_all() {
+                self.check.attestation.add(claim, *atoms, held_to);
+            }
+        }
+        self.ops.finish(op);
+    }
+
+    fn surveys_all(&self) -> bool {
+        self.check.stage == CheckStage::SurveyAll
+    }
+
+    fn mistrust_if_outrun(&mut self, op: OpId, claim: &Claim) {
+        if self.surveys_all() || self.check.stage == CheckStage::JudgeAll || !self.recovered.is_outrun_by(claim) {
+            return;
+        }
+        let block = self.ops.get(op).block;
+        self.check.distrust.get_or_insert_with(|| outrun_in_words(block, claim));
+    }
+
+    /// A block of the check in which nothing is wrong.
+    pub(super) fn judged(&mut self, op: OpId, inspection: &Inspection) {
+        self.check.count(&inspection.verdict);
+        self.ops.finish(op);
+    }
+
+    /// Whether a block shows that the ledger is stale. Asked before anything is made of its verdict.
+    pub(super) fn hear_claims(&mut self, op: OpId, claims: &Claims) {
+        for (claim, _) in claims.iter() {
+            self.mistrust_if_outrun(op, claim);
+        }
+    }
+
+    /// A block of the check with a broken promise, diagnosed.
+    pub(super) fn found_in_check(&mut self, op: OpId, finding: Finding) {
+        self.check.counts.findings += 1;
+        if self.check.found.len() < MAX_LISTED {
+            self.check.found.push(finding);
+        }
+        self.ops.finish(op);
+    }
+}
+
+pub(super) fn outrun_in_words(block: Block, claim: &Claim) -> String {
+    format!(
+        "the saved ledger is older than the disk: block {block} names epoch {} (nonce {:016x}) and checkpoint {}, which it has not heard of",
+        claim.issue.epoch.number, claim.issue.epoch.nonce, claim.checkpoint,
+    )
+}

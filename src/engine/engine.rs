@@ -1,0 +1,472 @@
+//! The engine itself: what it remembers, and how a step goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::action::{Action, Outcome, Record};
+use super::check::Check;
+use super::event::{Command, Event, Fault, Fired, OpId, Reason};
+use super::operations::{Operations, Stage};
+use super::saves::Saves;
+use super::settings::{FlushEvery, Mode, OnFinding, Settings};
+use super::trigger::Trigger;
+use super::{Startup, Status};
+use crate::ledger::{Ledger, Recovered};
+use crate::report::{BlockCounts, ByteCounts, FindingKey};
+use crate::schedule::Schedule;
+use crate::vocabulary::{Geometry, Now, Seq};
+
+/// Findings remembered as known: 65,536 of some 50 bytes, 3 MiB. Beyond, an old one would be reported again.
+pub(super) const MAX_KNOWN: usize = 1 << 16;
+
+/// What the engine is at.
+#[derive(Clone, Debug)]
+pub(super) enum Phase {
+    /// Judging what is on the disk; nothing is written.
+    Checking,
+    /// The checkpoint that begins an epoch is being saved; nothing is issued.
+    Opening { why: String, tries: u32 },
+    /// Writing and reading back.
+    Running,
+    /// Nothing is assigned any more; once all is quiet, the goal follows.
+    Draining(Goal),
+    /// The last flush, then the last save.
+    Closing { outcome: Outcome, flushed: bool, saved: Option<u64> },
+    /// It is over.
+    Ended,
+}
+
+/// What a drain is for.
+#[derive(Clone, Debug)]
+pub(super) enum Goal {
+    /// A new epoch, and why.
+    Epoch(String),
+    /// The end.
+    Stop(Outcome),
+}
+
+/// All decisions of one target. See the module for what it promises.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(super) settings: Settings,
+    pub(super) geometry: Geometry,
+    pub(super) schedule: Schedule,
+    pub(super) nonce_seed: u64,
+    pub(super) phase: Phase,
+    pub(super) ops: Operations,
+    pub(super) check: Check,
+    pub(super) recovered: Recovered,
+    /// The living ledger, from the first epoch on.
+    pub(super) ledger: Option<Ledger>,
+    pub(super) saves: Saves,
+    /// The next write to be assigned.
+    pub(super) next: Seq,
+    /// Sealed writes that wait for a place in the queue, by number.
+    pub(super) ready: BTreeMap<Seq, OpId>,
+    /// R as it was at the start: a clean stop lowers R only when writing got that far.
+    pub(super) inherited: Seq,
+    /// Writing stops here (`passes`).
+    pub(super) end: Option<Seq>,
+    /// The next write to be read back, and those being read.
+    pub(super) read_back: Seq,
+    pub(super) reading_back: BTreeSet<Seq>,
+    pub(super) scan: Option<super::walk::Walk>,
+    /// Some tag was ahead of the ledger while running: what was not written since is judged by nothing any more.
+    pub(super) distrusted: bool,
+    /// A flush is in flight, and the number that failed in a row.
+    pub(super) flushing: bool,
+    pub(super) flush_failures: u32,
+    /// When the oldest completion that no flush covers was seen.
+    pub(super) unflushed_since: Option<u64>,
+    pub(super) trigger: Option<Trigger>,
+    pub(super) command_failed: Option<String>,
+    pub(super) paused: bool,
+    /// No write is assigned before this time (`rate`).
+    pub(super) write_not_before: u64,
+    pub(super) issued_since_start: u64,
+    pub(super) known: BTreeSet<FindingKey>,
+    pub(super) new_findings: u64,
+    pub(super) broken: bool,
+    pub(super) bytes: ByteCounts,
+    pub(super) checked: Option<BlockCounts>,
+    pub(super) failed_flushes: u64,
+    pub(super) failed_writes: u64,
+    pub(super) started: Option<u64>,
+    /// Triages whose last read, of a home, is judged.
+    pub(super) homes_read: Vec<OpId>,
+    pub(super) pass_record_not_before: u64,
+}
+
+impl Engine {
+    /// An engine at its start: the first step begins with the check that the settings ask for.
+    ///
+    /// # Panics
+    /// When the geometry holds no block or the queue depth is 0; the configuration refuses both.
+    #[must_use]
+    pub fn new(startup: Startup, settings: Settings) -> Self {
+        assert!(settings.queue_depth > 0, "a queue has at least one place");
+        let Startup { geometry, run, saved, known, nonce_seed } = startup;
+        let schedule = Schedule::new(&geometry, run);
+        let saved = saved.filter(|_| !settings.ignore_state);
+        let check = Check::plan(&schedule, saved.as_ref(), &settings);
+        let recovered = match saved {
+            Some(saved) => Recovered::from_saved(schedule, saved),
+            None => Recovered::rebuilt(schedule, settings.promise, None, &crate::ledger::Attestation::default()),
+        };
+        // As many operations as the queue is deep, and as many again that are being sealed or judged meanwhile.
+        let ops = Operations::new(settings.queue_depth * 2);
+        Engine {
+            settings,
+            geometry,
+            schedule,
+            nonce_seed,
+            phase: Phase::Checking,
+            ops,
+            check,
+            saves: Saves::default(),
+            next: recovered.durable(),
+            recovered,
+            ledger: None,
+            ready: BTreeMap::new(),
+            inherited: Seq(0),
+            end: None,
+            read_back: Seq(0),
+            reading_back: BTreeSet::new(),
+            scan: None,
+            distrusted: false,
+            flushing: false,
+            flush_failures: 0,
+            unflushed_since: None,
+            trigger: None,
+            command_failed: None,
+            paused: false,
+            write_not_before: 0,
+            issued_since_start: 0,
+            known,
+            new_findings: 0,
+            broken: false,
+            bytes: ByteCounts::default(),
+            checked: None,
+            failed_flushes: 0,
+            failed_writes: 0,
+            started: None,
+            homes_read: Vec::new(),
+            pass_record_not_before: 0,
+        }
+    }
+
+    /// How many operations there are, and so how many buffers of one block the shell provides.
+    #[must_use]
+    pub fn operations(&self) -> u32 {
+        self.ops.count()
+    }
+
+    /// Takes in what happened and says what is to be done. Call it once at the start without events, then whenever
+    /// something happened, and at [`Engine::next_wake`].
+    pub fn step(&mut self, now: Now, events: &[Event], actions: &mut Vec<Action>) {
+        self.started.get_or_insert(now.mono_ns);
+        for event in events {
+            if matches!(self.phase, Phase::Ended) {
+                return;
+            }
+            self.absorb(now, event, actions);
+        }
+        self.conclude_homes(now, actions);
+        self.advance(now, actions);
+    }
+
+    /// When the engine wants to be stepped although nothing happened, in monotonic nanoseconds.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<u64> {
+        if !matches!(self.phase, Phase::Running) {
+            return self.saves.retry_at();
+        }
+        let paced = (self.write_not_before > 0).then_some(self.write_not_before);
+        let flush = match (self.settings.flush_every, self.unflushed_since) {
+            (FlushEvery::Nanoseconds(interval), Some(since)) if !self.flushing => Some(since + interval),
+            _ => None,
+        };
+        [paced, flush, self.saves.retry_at(), self.saves.due_at()].into_iter().flatten().min()
+    }
+
+    fn absorb(&mut self, now: Now, event: &Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::Sealed(op) => self.sealed(*op),
+            Event::Wrote(op, result) => self.wrote(now, *op, result, actions),
+            Event::Read(op, result) => self.read(now, *op, result, actions),
+            Event::Inspected(op, inspection) => self.inspected(now, *op, inspection, actions),
+            Event::Surveyed(op, claims) => self.surveyed(*op, claims),
+            Event::Flushed(result) => self.flushed(now, result, actions),
+            Event::Saved(number, result) => self.saved(now, *number, result, actions),
+            Event::Fired(fired) => self.fired(fired, actions),
+            Event::Command(command) => self.command(now, command, actions),
+        }
+    }
+
+    /// Does all that can be done now. Each part leaves alone what is not its turn.
+    fn advance(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if self.trigger_holds_everything(now, actions) {
+            return;
+        }
+        match &self.phase {
+            Phase::Checking => self.advance_check(now, actions),
+            Phase::Opening { .. } => self.advance_opening(now, actions),
+            Phase::Running => {
+                self.advance_read_back(actions);
+                self.advance_writes(now, actions);
+                self.advance_scan(actions);
+                self.advance_flush(now, actions);
+                self.advance_saves(now, actions);
+                self.finish_passes();
+            }
+            Phase::Draining(_) => self.advance_drain(now, actions),
+            Phase::Closing { .. } => self.advance_closing(now, actions),
+            Phase::Ended => {}
+        }
+    }
+
+    fn command(&mut self, now: Now, command: &Command, actions: &mut Vec<Action>) {
+        match command {
+            Command::Stop => self.stop(Outcome::Kept),
+            Command::StopNow => self.stop_now(now, actions),
+            Command::Trigger(reason) => self.begin_trigger(reason.clone()),
+            Command::Pause => self.paused = true,
+            Command::Resume => self.paused = false,
+            Command::DeviceReset(why) => {
+                actions.push(Action::Record(Record::DeviceReset { why: why.clone() }));
+                match self.phase {
+                    // What was read before may no longer be there.
+                    Phase::Checking => self.check.start_over(),
+                    // Nothing was issued in this epoch yet.
+                    Phase::Opening { .. } | Phase::Ended => {}
+                    Phase::Running | Phase::Draining(_) | Phase::Closing { .. } => {
+                        self.ledger_mut().distrust_window();
+                        self.begin_drain(Goal::Epoch(format!("device reset: {why}")));
+                    }
+                }
+            }
+            Command::Reload(settings) => self.reload(settings),
+        }
+    }
+
+    /// Takes over what may change while running; the rest was refused where the settings were read.
+    fn reload(&mut self, settings: &Settings) {
+        let kept = self.settings.clone();
+        self.settings = Settings {
+            mode: kept.mode,
+            promise: kept.promise,
+            queue_depth: kept.queue_depth,
+            passes: kept.passes,
+            ignore_state: kept.ignore_state,
+            on_start: kept.on_start,
+            ..settings.clone()
+        };
+        self.write_not_before = 0;
+    }
+
+    /// Ends the run cleanly as soon as nothing is in the way.
+    pub(super) fn stop(&mut self, outcome: Outcome) {
+        match &self.phase {
+            Phase::Checking => {
+                self.check.stop_asked = true;
+            }
+            // A stop that is already under way keeps its reason, unless the new one is worse.
+            Phase::Draining(Goal::Stop(first)) if first.exit_code() != 0 => {}
+            Phase::Closing { .. } | Phase::Ended => {}
+            _ => self.phase = Phase::Draining(Goal::Stop(outcome)),
+        }
+    }
+
+    /// Lets what is in flight end, then follows the goal. A stop is never replaced by a new epoch.
+    pub(super) fn begin_drain(&mut self, goal: Goal) {
+        if matches!(self.phase, Phase::Running) {
+            self.phase = Phase::Draining(goal);
+        }
+    }
+
+    fn advance_drain(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let Phase::Draining(goal) = self.phase.clone() else { return };
+        match goal {
+            Goal::Stop(outcome) => {
+                // Writes that have their number are finished, so that the window closes without holes.
+                self.submit_ready(actions);
+                if self.ops.none_active() && !self.flushing && !self.saves.in_flight() {
+                    let flushed = self.ledger.is_none();
+                    self.phase = Phase::Closing { outcome, flushed, saved: None };
+                    self.advance_closing(now, actions);
+                }
+            }
+            Goal::Epoch(why) => {
+                self.discard_sealed();
+                if self.ops.none_active() && !self.flushing && !self.saves.in_flight() {
+                    self.open_epoch(why);
+                    self.advance_opening(now, actions);
+                }
+            }
+        }
+    }
+
+    /// Throws away what was sealed and not issued: its numbers are issued again in the next epoch.
+    pub(super) fn discard_sealed(&mut self) {
+        for op in std::mem::take(&mut self.ready).into_values() {
+            self.ops.finish(op);
+        }
+    }
+
+    fn advance_closing(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let Phase::Closing { outcome, flushed, saved } = self.phase.clone() else { return };
+        let Some(ledger) = &mut self.ledger else {
+            return self.exit(outcome, actions);
+        };
+        if !flushed {
+            if !self.flushing {
+                ledger.flush_submitted();
+                self.flushing = true;
+                actions.push(Action::Flush);
+            }
+            return;
+        }
+        if saved.is_none() && !self.saves.in_flight() {
+            let complete = ledger.durable() == ledger.issued();
+            let reserved = match complete && ledger.issued() >= self.inherited {
+                true => ledger.issued(),
+                false => ledger.reserved(),
+            };
+            let number = self.saves.submit(ledger, reserved, complete, now, actions);
+            self.phase = Phase::Closing { outcome, flushed, saved: Some(number) };
+        }
+    }
+
+    /// A clean stop's save is done, or has failed.
+    pub(super) fn closed(&mut self, result: &Result<(), Fault>, actions: &mut Vec<Action>) {
+        let Phase::Closing { outcome, .. } = self.phase.clone() else { return };
+        let outcome = match result {
+            Err(fault) if outcome != Outcome::Broken => Outcome::StateNotSaved(fault.message.clone()),
+            _ => outcome,
+        };
+        if let Some(ledger) = &self.ledger {
+            actions.push(Action::Record(Record::Stopped { durable: ledger.durable() }));
+        }
+        self.exit(outcome, actions);
+    }
+
+    /// Saves the ledger as it is and ends without waiting for what is in flight.
+    fn stop_now(&mut self, now: Now, actions: &mut Vec<Action>) {
+        match &self.ledger {
+            Some(ledger) if !self.saves.in_flight() => {
+                let reserved = ledger.reserved();
+                let number = self.saves.submit(ledger, reserved, false, now, actions);
+                self.phase = Phase::Closing { outcome: Outcome::Kept, flushed: true, saved: Some(number) };
+            }
+            // A save is in flight and holds what can be known: the end of it is the end.
+            Some(_) => {
+                self.phase =
+                    Phase::Closing { outcome: Outcome::Kept, flushed: true, saved: Some(self.saves.newest_number()) };
+            }
+            None => self.exit(Outcome::Kept, actions),
+        }
+    }
+
+    /// The end. Where several outcomes apply, the worst one counts.
+    pub(super) fn exit(&mut self, outcome: Outcome, actions: &mut Vec<Action>) {
+        let failed = self.command_failed.take().map(Outcome::CommandFailed);
+        let worst = match (self.broken, &outcome, failed) {
+            (true, ..) => Outcome::Broken,
+            (_, Outcome::Kept | Outcome::Incomplete, Some(failed)) => failed,
+            _ => outcome,
+        };
+        self.phase = Phase::Ended;
+        actions.push(Action::Exit(worst));
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let ledger = self.ledger.as_ref();
+        let pass = self.next.0 / self.schedule.blocks();
+        let in_pass = self.next.0 % self.schedule.blocks();
+        let running = in_pass as f64 / self.schedule.blocks() as f64;
+        let checking = matches!(self.phase, Phase::Checking);
+        Status {
+            phase: self.phase_in_words(),
+            pass,
+            progress: if checking { self.check.progress(&self.schedule) } else { running },
+            durable: ledger.map_or(self.recovered.durable(), Ledger::durable),
+            next: self.next,
+            reserved: ledger.map_or(self.recovered.reserved().unwrap_or(Seq(0)), Ledger::reserved),
+            verified: ledger.map_or(Seq(0), Ledger::verified),
+            epoch: ledger.and_then(|ledger| ledger.epochs().newest()).map_or(0, |record| record.epoch.number),
+            writes_in_flight: self.ops.writing(),
+            reads_in_flight: self.ops.reading(),
+            bytes: self.bytes,
+            findings: self.new_findings,
+            cuts: ledger.map_or(0, |ledger| ledger.totals().cuts),
+            checked: self.checked,
+            state: Some(self.recovered.state()),
+            checkpoint: ledger.map_or(0, Ledger::checkpoint_number),
+            failed_flushes: self.failed_flushes,
+            failed_writes: self.failed_writes,
+            blocks: self.schedule.blocks(),
+        }
+    }
+
+    fn phase_in_words(&self) -> String {
+        let phase = match &self.phase {
+            Phase::Checking => self.check.stage_in_words(),
+            Phase::Opening { .. } => "beginning an epoch",
+            Phase::Running if self.paused => "paused",
+            Phase::Running if self.settings.mode == Mode::Powercut => "writing",
+            Phase::Running => "writing and reading back",
+            Phase::Draining(Goal::Epoch(_)) => "draining for a new epoch",
+            Phase::Draining(Goal::Stop(_)) => "draining to stop",
+            Phase::Closing { .. } => "stopping",
+            Phase::Ended => "ended",
+        };
+        match &self.trigger {
+            Some(trigger) => format!("triggered ({}), {}", trigger.reason, trigger.stage_in_words()),
+            None => phase.to_owned(),
+        }
+    }
+
+    pub(super) fn ledger(&self) -> &Ledger {
+        self.ledger.as_ref().expect("an epoch has been opened")
+    }
+
+    pub(super) fn ledger_mut(&mut self) -> &mut Ledger {
+        self.ledger.as_mut().expect("an epoch has been opened")
+    }
+
+    /// What follows a finding that was not known before.
+    pub(super) fn act_on_finding(&mut self) {
+        self.broken = true;
+        match self.settings.on_finding {
+            OnFinding::Continue => {}
+            OnFinding::Stop => self.stop(Outcome::Broken),
+            OnFinding::Trigger => self.begin_trigger(Reason::Finding),
+        }
+    }
+
+    /// The end of a trigger's command.
+    fn fired(&mut self, fired: &Fired, actions: &mut Vec<Action>) {
+        let how = match fired {
+            Fired::Done => None,
+            Fired::Missing(why) => Some(format!("missing: {why}")),
+            Fired::Failed(why) => Some(format!("failed: {why}")),
+            Fired::TimedOut(why) => Some(format!("timed out: {why}")),
+            Fired::Unrecorded(why) => {
+                self.trigger_unsaved(why.clone());
+                return;
+            }
+        };
+        actions.push(Action::Record(Record::CommandEnded { how: how.clone().unwrap_or_else(|| "done".to_owned()) }));
+        self.command_failed = self.command_failed.take().or(how);
+        self.end_trigger();
+    }
+
+    pub(super) fn in_stage(&self, op: OpId, stage: Stage) -> bool {
+        self.ops.get(op).stage == stage
+    }
+
+    pub(super) fn block_bytes(&self) -> u64 {
+        u64::from(self.geometry.block_size)
+    }
+}

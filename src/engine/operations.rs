@@ -1,0 +1,156 @@
+//! The engine's operations: what each is for, how far it is, and which block it holds.
+
+use std::collections::BTreeMap;
+
+use super::event::OpId;
+use super::triage::Triage;
+use crate::report::Finding;
+use crate::vocabulary::{Block, Claim, Seq};
+
+/// What an operation is for.
+#[derive(Clone, Debug)]
+pub(super) enum Task {
+    /// Hear the witnesses of a block.
+    Survey,
+    /// Judge a block in a check.
+    Judge,
+    /// Read again what a check found, for its evidence.
+    Evidence(Box<Finding>),
+    /// Write this number; before that, where it is asked for, read and judge what it replaces.
+    Write { seq: Seq },
+    /// Read a write back.
+    ReadBack { seq: Seq },
+    /// Read what a start left unread.
+    Scan,
+}
+
+/// How far an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Free,
+    /// A read is in flight.
+    Reading,
+    /// A worker judges or surveys.
+    Judging,
+    /// A worker seals.
+    Sealing,
+    /// Sealed, not handed to the disk.
+    Ready,
+    /// A write is in flight.
+    Writing,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Operation {
+    pub(super) task: Task,
+    pub(super) stage: Stage,
+    pub(super) block: Block,
+    /// What a sealed block claims.
+    pub(super) claim: Option<Claim>,
+    /// Failed tries of a write.
+    pub(super) tries: u32,
+    /// A mismatch is being read again.
+    pub(super) triage: Option<Box<Triage>>,
+}
+
+/// All operations, and which block each of them holds: at most one holds a block.
+#[derive(Clone, Debug)]
+pub(super) struct Operations {
+    all: Vec<Operation>,
+    free: Vec<OpId>,
+    holders: BTreeMap<Block, OpId>,
+    reading: u32,
+    writing: u32,
+}
+
+impl Operations {
+    pub(super) fn new(count: u32) -> Self {
+        let idle =
+            Operation { task: Task::Survey, stage: Stage::Free, block: Block(0), claim: None, tries: 0, triage: None };
+        Operations {
+            all: vec![idle; count as usize],
+            free: (0..count).rev().map(OpId).collect(),
+            holders: BTreeMap::new(),
+            reading: 0,
+            writing: 0,
+        }
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.all.len()).expect("bounded")
+    }
+
+    pub(super) fn get(&self, op: OpId) -> &Operation {
+        &self.all[op.0 as usize]
+    }
+
+    pub(super) fn get_mut(&mut self, op: OpId) -> &mut Operation {
+        &mut self.all[op.0 as usize]
+    }
+
+    /// Takes a free operation for a block that nobody holds.
+    pub(super) fn start(&mut self, task: Task, block: Block) -> Option<OpId> {
+        if self.holders.contains_key(&block) {
+            return None;
+        }
+        let op = self.free.pop()?;
+        self.holders.insert(block, op);
+        *self.get_mut(op) = Operation { task, stage: Stage::Free, block, claim: None, tries: 0, triage: None };
+        Some(op)
+    }
+
+    /// Moves an operation on, and keeps count of what is in flight.
+    pub(super) fn enter(&mut self, op: OpId, stage: Stage) {
+        let before = std::mem::replace(&mut self.get_mut(op).stage, stage);
+        self.reading = self.reading + u32::from(stage == Stage::Reading) - u32::from(before == Stage::Reading);
+        self.writing = self.writing + u32::from(stage == Stage::Writing) - u32::from(before == Stage::Writing);
+    }
+
+    /// Gives an operation and its block back.
+    pub(super) fn finish(&mut self, op: OpId) {
+        self.enter(op, Stage::Free);
+        let block = self.get(op).block;
+        assert_eq!(self.holders.remove(&block), Some(op), "{op:?} held block {block}");
+        self.get_mut(op).triage = None;
+        self.free.push(op);
+    }
+
+    /// Lets an operation hold another block for a while; false when somebody holds that.
+    pub(super) fn also_hold(&mut self, op: OpId, block: Block) -> bool {
+        match self.holders.entry(block) {
+            std::collections::btree_map::Entry::Vacant(free) => {
+                free.insert(op);
+                true
+            }
+            std::collections::btree_map::Entry::Occupied(_) => false,
+        }
+    }
+
+    pub(super) fn release(&mut self, op: OpId, block: Block) {
+        assert_eq!(self.holders.remove(&block), Some(op), "{op:?} held block {block}");
+    }
+
+    pub(super) fn is_held(&self, block: Block) -> bool {
+        self.holders.contains_key(&block)
+    }
+
+    pub(super) fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    pub(super) fn none_active(&self) -> bool {
+        self.free.len() == self.all.len()
+    }
+
+    pub(super) fn in_flight(&self) -> u32 {
+        self.reading + self.writing
+    }
+
+    pub(super) fn reading(&self) -> u32 {
+        self.reading
+    }
+
+    pub(super) fn writing(&self) -> u32 {
+        self.writing
+    }
+}

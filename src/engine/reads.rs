@@ -1,0 +1,300 @@
+//! What was read: judged, read again where it does not fit, and reported.
+
+use super::action::Action;
+use super::check::outrun_in_words;
+use super::engine::{Engine, MAX_KNOWN, Phase};
+use super::event::{Fault, OpId};
+use super::operations::{Stage, Task};
+use super::triage::{Diagnosis, Sighting, Triage};
+use super::{Mode, Record};
+use crate::ledger::{Epochs, Legal, ProvedBy, Rule, WriteState};
+use crate::report::{Finding, Occasion};
+use crate::tag::{Claims, Class, Inspection, Verdict};
+use crate::vocabulary::{Block, Now};
+
+impl Engine {
+    /// A read has ended. Only bytes that were read are judged.
+    pub(super) fn read(&mut self, now: Now, op: OpId, result: &Result<(), Fault>, actions: &mut Vec<Action>) {
+        assert!(self.in_stage(op, Stage::Reading), "{op:?} was reading");
+        self.ops.enter(op, Stage::Judging);
+        let operation = self.ops.get(op);
+        let (block, home) = (operation.block, operation.triage.as_ref().and_then(|triage| triage.home));
+        match (&operation.task, result) {
+            (Task::Evidence(finding), result) => {
+                let finding = finding.clone();
+                actions.push(Action::Report(finding, result.is_ok().then_some(op)));
+                self.ops.finish(op);
+            }
+            (_, Err(_)) if home.is_some() => self.conclude_triage(now, op, actions),
+            // What cannot be read bears no witness; the judgement will say so.
+            (Task::Survey, Err(_)) => self.ops.finish(op),
+            (_, Err(fault)) => self.sighted(now, op, Sighting::Unreadable(fault.clone()), actions),
+            (_, Ok(())) if home.is_some() => actions.push(Action::Survey(op, home.unwrap_or(block))),
+            (Task::Survey, Ok(())) => actions.push(Action::Survey(op, block)),
+            (_, Ok(())) => {
+                let legal = self.legal(block);
+                actions.push(Action::Inspect(op, legal));
+            }
+        }
+    }
+
+    /// What may be in a block now.
+    fn legal(&self, block: Block) -> Legal {
+        let Some(ledger) = self.ledger.as_ref().filter(|_| !matches!(self.phase, Phase::Checking)) else {
+            return self.recovered.legal(block);
+        };
+        let legal = ledger.legal(block);
+        if self.distrusted && !matches!(legal.rule, Rule::Exactly(_)) {
+            return Legal {
+                rule: Rule::Anything,
+                reserved: None,
+                newest_issued: None,
+                epochs: Epochs::default().into(),
+                ..legal
+            };
+        }
+        legal
+    }
+
+    pub(super) fn inspected(&mut self, now: Now, op: OpId, inspection: &Inspection, actions: &mut Vec<Action>) {
+        assert!(self.in_stage(op, Stage::Judging), "{op:?} was being judged");
+        let checking = matches!(self.phase, Phase::Checking);
+        if checking {
+            self.hear_claims(op, &inspection.claims);
+        }
+        if self.ops.get(op).triage.is_some() {
+            return self.sighted(now, op, Sighting::of(inspection), actions);
+        }
+        self.bytes.verified += self.block_bytes();
+        if let Some(ledger) = &mut self.ledger {
+            ledger.totals_mut().verified += u64::from(self.geometry.block_size);
+        }
+        let ahead = !checking && self.ahead_of_us(op, inspection, actions);
+        match &inspection.verdict {
+            Verdict::Broken(broken) if !ahead => {
+                self.sighted(now, op, Sighting::Broken(broken.clone()), actions);
+            }
+            _ => self.settled(now, op, Some(inspection), actions),
+        }
+    }
+
+    /// A block that was not written in this epoch, of an epoch that the ledger has not heard of: the state was stale
+    /// at the start and the blocks read then did not show it. The disk is not blamed.
+    fn ahead_of_us(&mut self, op: OpId, inspection: &Inspection, actions: &mut Vec<Action>) -> bool {
+        use crate::ledger::Standing;
+        let block = self.ops.get(op).block;
+        let legal = self.legal(block);
+        if matches!(legal.rule, Rule::Exactly(_)) || !matches!(inspection.verdict, Verdict::Broken(_)) {
+            return false;
+        }
+        let ahead = inspection.claims.iter().find(|(claim, _)| legal.standing(claim) == Standing::Ahead);
+        if let Some((claim, _)) = ahead
+            && !std::mem::replace(&mut self.distrusted, true)
+        {
+            actions.push(Action::Record(Record::StateDistrusted { why: outrun_in_words(block, claim) }));
+        }
+        ahead.is_some()
+    }
+
+    /// One more look at a block in which something is, or was, wrong.
+    fn sighted(&mut self, now: Now, op: OpId, sighting: Sighting, actions: &mut Vec<Action>) {
+        let rereads = self.settings.rereads as usize;
+        let operation = self.ops.get_mut(op);
+        match &mut operation.triage {
+            Some(triage) => triage.add(sighting),
+            none => *none = Some(Box::new(Triage::new(sighting))),
+        }
+        let block = operation.block;
+        let triage = operation.triage.as_ref().expect("set above");
+        if triage.rereads() < rereads {
+            self.ops.enter(op, Stage::Reading);
+            actions.push(Action::Read(op, block));
+            return;
+        }
+        // Misdirected contents: does their home lack them? Asked only where nobody is about to write there.
+        let stray = triage.stray_from().filter(|(home, _)| *home != block);
+        match stray {
+            Some((home, _)) if self.ops.also_hold(op, home) => {
+                self.ops.get_mut(op).triage.as_mut().expect("set above").home = Some(home);
+                self.ops.enter(op, Stage::Reading);
+                actions.push(Action::Read(op, home));
+            }
+            _ => self.conclude_triage(now, op, actions),
+        }
+    }
+
+    /// The home of misdirected contents was read.
+    pub(super) fn home_surveyed(&mut self, op: OpId, claims: &Claims) {
+        let triage = self.ops.get_mut(op).triage.as_mut().expect("a triage reads a home");
+        let stray = triage.stray_from().map(|(_, issue)| issue);
+        triage.confirmed = Some(!claims.iter().any(|(claim, _)| Some(claim.issue) == stray));
+        self.homes_read.push(op);
+    }
+
+    /// Triage that only waited for a home is concluded at the end of the events: see `step`.
+    pub(super) fn conclude_homes(&mut self, now: Now, actions: &mut Vec<Action>) {
+        for op in std::mem::take(&mut self.homes_read) {
+            self.conclude_triage(now, op, actions);
+        }
+    }
+
+    fn conclude_triage(&mut self, now: Now, op: OpId, actions: &mut Vec<Action>) {
+        let triage = self.ops.get_mut(op).triage.take().expect("a triage is concluded once");
+        if let Some(home) = triage.home {
+            self.ops.release(op, home);
+        }
+        let mut finding = self.finding(now, op, &triage.diagnosis(), triage.confirmed);
+        if matches!(self.phase, Phase::Checking) {
+            finding.known = self.known.contains(&finding.key());
+            if self.settings.mode != Mode::Check {
+                self.remember(&finding);
+            }
+            return self.found_in_check(op, finding);
+        }
+        finding.known = !self.remember(&finding);
+        let known = finding.known;
+        actions.push(Action::Report(Box::new(finding), Some(op)));
+        if !known {
+            self.new_findings += 1;
+            self.act_on_finding();
+        }
+        self.settled(now, op, None, actions);
+    }
+
+    /// Whether the finding is new.
+    fn remember(&mut self, finding: &Finding) -> bool {
+        if self.known.len() >= MAX_KNOWN {
+            self.known.pop_first();
+        }
+        self.known.insert(finding.key())
+    }
+
+    /// The block has been dealt with, whatever came of it.
+    fn settled(&mut self, now: Now, op: OpId, inspection: Option<&Inspection>, actions: &mut Vec<Action>) {
+        match (self.ops.get(op).task.clone(), inspection) {
+            (Task::Judge, Some(inspection)) => self.judged(op, inspection),
+            (Task::Write { .. }, _) => self.overwrite_read(now, op, inspection.is_some(), actions),
+            (Task::ReadBack { seq }, _) => {
+                self.ops.finish(op);
+                self.reading_back.remove(&seq);
+                let frontier = self.reading_back.first().copied().unwrap_or(self.read_back);
+                self.ledger_mut().read_back_below(frontier);
+            }
+            (Task::Scan | Task::Judge | Task::Survey | Task::Evidence(_), _) => self.ops.finish(op),
+        }
+    }
+
+    fn finding(&self, now: Now, op: OpId, diagnosis: &Diagnosis, confirmed: Option<bool>) -> Finding {
+        let operation = self.ops.get(op);
+        let legal = self.legal(operation.block);
+        let guarantee = match legal.rule {
+            Rule::AtLeast(guarantee) => Some(guarantee),
+            Rule::Exactly(_) | Rule::Anything => None,
+        };
+        let broken = diagnosis.broken.as_deref();
+        let found = broken.and_then(|broken| broken.found);
+        let detail = match (diagnosis.class, broken, &diagnosis.fault) {
+            (Class::Unreadable, _, Some(fault)) if fault.end_of_file => {
+                format!("end of file or device: {}", fault.message)
+            }
+            (Class::Unreadable, _, Some(fault)) => fault.message.clone(),
+            (Class::Unstable, Some(broken), _) => format!("each read differs; the first: {}", broken.detail),
+            (_, Some(broken), _) => broken.detail.clone(),
+            _ => String::new(),
+        };
+        Finding {
+            class: diagnosis.class,
+            block: operation.block,
+            offset: self.geometry.offset_of(operation.block),
+            expected_seq: legal.expected(),
+            found_seq: found.map(|issue| issue.seq),
+            found,
+            persistence: diagnosis.persistence,
+            proved_by: match legal.rule {
+                Rule::AtLeast(guarantee) => Some(guarantee.proved_by),
+                Rule::Exactly(_) => Some(ProvedBy::Checkpoint),
+                Rule::Anything => None,
+            },
+            known: false,
+            detail,
+            guarantee,
+            home: broken.and_then(|broken| broken.home),
+            confirmed,
+            errno: diagnosis.fault.as_ref().map(|fault| fault.errno).filter(|errno| *errno != 0),
+            occasion: match operation.task {
+                Task::ReadBack { .. } => Occasion::ReadBack,
+                Task::Write { .. } => Occasion::BeforeOverwrite,
+                Task::Scan => Occasion::Scan,
+                Task::Judge | Task::Survey | Task::Evidence(_) => Occasion::Check,
+            },
+            cuts: self.cuts(),
+            contents: broken.map_or(0, |broken| broken.contents),
+            wall_ns: now.wall_ns,
+        }
+    }
+
+    fn cuts(&self) -> u64 {
+        let saved = self.recovered.saved();
+        let before = saved.map_or(0, |saved| saved.totals.cuts + u64::from(!saved.clean));
+        self.ledger.as_ref().map_or(before, |ledger| ledger.totals().cuts)
+    }
+
+    /// Reads back what was written, `readback_lag` behind the writer; without a lag once writing is over.
+    pub(super) fn advance_read_back(&mut self, actions: &mut Vec<Action>) {
+        if self.settings.mode != Mode::BurnIn || self.paused {
+            return;
+        }
+        let half = self.schedule.blocks() / 2;
+        let lag =
+            if self.end == Some(self.next) { 0 } else { (self.settings.readback_lag / self.block_bytes()).min(half) };
+        let most = (self.settings.queue_depth / 2).max(1);
+        while self.read_back.0 + lag < self.next.0
+            && self.ops.reading() < most
+            && self.ops.in_flight() < self.settings.queue_depth
+        {
+            let seq = self.read_back;
+            let block = self.schedule.block_of(seq);
+            // Overwritten, or about to be: it was, or is being, read before that.
+            let replaced = self.schedule.newest_below(self.next, block) != Some(seq);
+            if !replaced {
+                if self.ledger().state(seq) < WriteState::Completed || self.ops.is_held(block) {
+                    return;
+                }
+                let Some(op) = self.ops.start(Task::ReadBack { seq }, block) else { return };
+                self.ops.enter(op, Stage::Reading);
+                self.reading_back.insert(seq);
+                actions.push(Action::Read(op, block));
+            }
+            self.read_back = seq.next();
+            if self.reading_back.is_empty() {
+                let frontier = self.read_back;
+                self.ledger_mut().read_back_below(frontier);
+            }
+        }
+    }
+
+    /// Reads, with a quarter of the queue, what a start has left unread and nobody has written since.
+    pub(super) fn advance_scan(&mut self, actions: &mut Vec<Action>) {
+        let most = (self.settings.queue_depth / 4).max(1);
+        while let Some(walk) = &mut self.scan
+            && !self.paused
+            && self.ops.reading() < most
+            && self.ops.in_flight() < self.settings.queue_depth
+            && self.ops.free() > 0
+        {
+            let mut ahead = *walk;
+            let Some(block) = ahead.next(&self.schedule) else {
+                self.scan = None;
+                return;
+            };
+            let restart = self.ledger().restart_point();
+            let written = self.schedule.newest_below(self.next, block).is_some_and(|seq| seq >= restart);
+            if !written {
+                let Some(op) = self.ops.start(Task::Scan, block) else { return };
+                self.ops.enter(op, Stage::Reading);
+                actions.push(Action::Read(op, block));
+            }
+            self.scan = Some(ahead);
+        }
+    }
+}

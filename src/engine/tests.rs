@@ -1,0 +1,211 @@
+//! The engine over a perfect disk, step by step. What happens on an imperfect one is the simulator's to show.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{Action, Command, Engine, Event, Fault, Mode, OpId, Outcome, Settings, Startup};
+use crate::ledger::Checkpoint;
+use crate::report::{Judgement, Overall};
+use crate::tag::Inspector;
+use crate::vocabulary::{Block, Digest, Geometry, Now, Order, Promise, RunId};
+
+const RUN: RunId = RunId([9; 16]);
+
+fn geometry(blocks: u64) -> Geometry {
+    Geometry {
+        offset: 0,
+        length: (1 << 20) + blocks * 4096,
+        block_size: 4096,
+        atom: 1024,
+        order: Order::Random,
+        digest: Digest::Crc32c,
+    }
+}
+
+struct Bench {
+    engine: Engine,
+    inspector: Inspector,
+    disk: BTreeMap<Block, Vec<u8>>,
+    buffers: Vec<Vec<u8>>,
+    slot: Checkpoint,
+    now: Now,
+    pending: VecDeque<Event>,
+    judged: Vec<Judgement>,
+    reports: Vec<crate::report::Finding>,
+    fail_saves: bool,
+}
+
+impl Bench {
+    fn new(blocks: u64, settings: Settings) -> Self {
+        let slot = Checkpoint::first(settings.promise, 0);
+        Self::restart(blocks, settings, slot, BTreeMap::new())
+    }
+
+    fn restart(blocks: u64, settings: Settings, slot: Checkpoint, disk: BTreeMap<Block, Vec<u8>>) -> Self {
+        let saved = Some(Checkpoint::decode(slot.number, &slot.encode()).unwrap());
+        let geometry = geometry(blocks);
+        let startup = Startup { geometry, run: RUN, saved, known: BTreeSet::new(), nonce_seed: slot.number };
+        let engine = Engine::new(startup, settings);
+        let buffers = vec![vec![0; 4096]; engine.operations() as usize];
+        Bench {
+            engine,
+            inspector: Inspector::new(geometry, RUN),
+            disk,
+            buffers,
+            slot,
+            now: Now::default(),
+            pending: VecDeque::new(),
+            judged: Vec::new(),
+            reports: Vec::new(),
+            fail_saves: false,
+        }
+    }
+
+    /// Steps until the engine exits, or so many times.
+    fn run(&mut self, steps: usize) -> Option<Outcome> {
+        for _ in 0..steps {
+            let events: Vec<Event> = self.pending.drain(..).collect();
+            let mut actions = Vec::new();
+            self.engine.step(self.now, &events, &mut actions);
+            self.now.mono_ns += 1_000_000;
+            for action in actions {
+                if let Some(outcome) = self.act(action) {
+                    return Some(outcome);
+                }
+            }
+            if let Some(wake) = self.engine.next_wake().filter(|_| self.pending.is_empty()) {
+                self.now.mono_ns = self.now.mono_ns.max(wake);
+            }
+        }
+        None
+    }
+
+    fn act(&mut self, action: Action) -> Option<Outcome> {
+        let buffer = |op: OpId| op.0 as usize;
+        let event = match action {
+            Action::Seal(op, block, claim) => {
+                self.inspector.sealer().seal(block, &claim, &mut self.buffers[buffer(op)]);
+                Event::Sealed(op)
+            }
+            Action::Write { op, block, .. } => {
+                self.disk.insert(block, self.buffers[buffer(op)].clone());
+                Event::Wrote(op, Ok(()))
+            }
+            Action::Read(op, block) => {
+                self.buffers[buffer(op)] = self.disk.get(&block).cloned().unwrap_or_else(|| vec![0; 4096]);
+                Event::Read(op, Ok(()))
+            }
+            Action::Inspect(op, legal) => {
+                Event::Inspected(op, self.inspector.inspect(&self.buffers[buffer(op)], &legal))
+            }
+            Action::Survey(op, block) => Event::Surveyed(op, self.inspector.survey(&self.buffers[buffer(op)], block)),
+            Action::Flush => Event::Flushed(Ok(())),
+            Action::Save(_) if self.fail_saves => {
+                let fault = Fault { errno: 28, end_of_file: false, message: "no space".to_owned() };
+                let Action::Save(checkpoint) = action else { unreachable!() };
+                Event::Saved(checkpoint.number, Err(fault))
+            }
+            Action::Save(checkpoint) => {
+                self.slot = *checkpoint;
+                Event::Saved(self.slot.number, Ok(()))
+            }
+            Action::Fire(_) => Event::Fired(super::Fired::Done),
+            Action::Judged(judgement) => {
+                self.judged.push(*judgement);
+                return None;
+            }
+            Action::Report(finding, _) => {
+                self.reports.push(*finding);
+                return None;
+            }
+            Action::Record(_) => return None,
+            Action::Exit(outcome) => return Some(outcome),
+        };
+        self.pending.push_back(event);
+        None
+    }
+}
+
+fn settings(passes: Option<u64>) -> Settings {
+    Settings { passes, queue_depth: 8, readback_lag: 8 * 4096, ..Settings::default() }
+}
+
+#[test]
+fn passes_are_written_and_read_back_and_the_stop_is_clean() {
+    for promise in [Promise::Flush, Promise::Fua, Promise::Ack] {
+        for blocks in [1, 2, 3, 5, 40] {
+            for retention in [false, true] {
+                let settings = Settings { promise, retention, ..settings(Some(3)) };
+                let mut bench = Bench::new(blocks, settings);
+                assert_eq!(bench.run(100_000), Some(Outcome::Kept), "{promise:?} {blocks}");
+                assert_eq!(bench.reports, []);
+                assert!(bench.slot.clean);
+                let written = 3 * blocks;
+                assert_eq!((bench.slot.durable().0, bench.slot.reserved.0), (written, written));
+                assert_eq!(bench.engine.status().bytes.written, written * 4096);
+                assert!(bench.engine.status().bytes.verified >= written * 4096, "each write is read back");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_check_after_a_clean_stop_finds_every_block_intact() {
+    let mut bench = Bench::new(13, settings(Some(2)));
+    assert_eq!(bench.run(100_000), Some(Outcome::Kept));
+    for ignore_state in [false, true] {
+        let settings = Settings { mode: Mode::Check, ignore_state, ..settings(None) };
+        let mut check = Bench::restart(13, settings, bench.slot.clone(), bench.disk.clone());
+        assert_eq!(check.run(1000), Some(Outcome::Kept));
+        let judgement = check.judged.pop().unwrap();
+        assert_eq!((judgement.verdict, judgement.blocks.intact), (Overall::Intact, 13));
+    }
+}
+
+#[test]
+fn a_kill_at_any_step_is_survived_and_the_run_goes_on() {
+    for steps in 1..120 {
+        let mut bench = Bench::new(13, settings(None));
+        assert_eq!(bench.run(steps), None);
+        let mut again = Bench::restart(13, settings(Some(2)), bench.slot, bench.disk);
+        assert_eq!(again.run(100_000), Some(Outcome::Kept), "killed after {steps} steps");
+        assert_eq!(again.reports, []);
+    }
+}
+
+#[test]
+fn a_clean_stop_without_a_write_does_not_lower_the_reservation_it_inherited() {
+    let mut bench = Bench::new(13, settings(None));
+    assert_eq!(bench.run(20), None);
+    let inherited = bench.slot.reserved;
+    let mut again = Bench::restart(13, settings(None), bench.slot, bench.disk);
+    while again.engine.status().phase != "beginning an epoch" {
+        assert_eq!(again.run(1), None);
+    }
+    again.pending.push_back(Event::Command(Command::Stop));
+    assert_eq!(again.run(1000), Some(Outcome::Kept));
+    assert!(again.slot.reserved >= inherited);
+}
+
+#[test]
+fn a_trigger_whose_save_fails_does_not_run_its_command() {
+    let mut bench = Bench::new(13, settings(None));
+    assert_eq!(bench.run(50), None);
+    bench.fail_saves = true;
+    bench.pending.push_back(Event::Command(Command::Trigger(super::Reason::Control)));
+    assert_eq!(bench.run(10_000), Some(Outcome::StateNotSaved("no space".to_owned())));
+}
+
+#[test]
+fn a_lost_write_is_found_and_stops_the_run() {
+    let mut bench = Bench::new(13, settings(Some(2)));
+    assert_eq!(bench.run(100_000), Some(Outcome::Kept));
+    let mut later = Bench::restart(13, settings(Some(1)), bench.slot.clone(), bench.disk.clone());
+    assert_eq!(later.run(100_000), Some(Outcome::Kept));
+    let (&block, old) = bench.disk.iter().nth(4).unwrap();
+    later.disk.insert(block, old.clone());
+    let mut check = Bench::restart(13, Settings { mode: Mode::Check, ..settings(None) }, later.slot, later.disk);
+    assert_eq!(check.run(1000), Some(Outcome::Broken));
+    let judgement = check.judged.pop().unwrap();
+    assert_eq!(judgement.blocks.findings, 1);
+    assert_eq!((judgement.findings[0].class, judgement.findings[0].block), (crate::tag::Class::LostWrite, block));
+}

@@ -1,0 +1,150 @@
+//! A trigger: freeze the ledger, save it, run the command, go on or end.
+
+use super::action::{Action, Outcome, Record};
+use super::engine::{Engine, Goal, Phase};
+use super::event::{Fault, Reason};
+use super::settings::{Then, TriggerIo};
+use crate::vocabulary::Now;
+
+/// Tries of the trigger's save. If none is durable the command does not run.
+const MAX_SAVE_TRIES: u32 = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TriggerStage {
+    Begun,
+    /// Waiting for what is in flight.
+    Draining,
+    Flushing,
+    /// The save of this number is the one that counts.
+    Saving(Option<u64>),
+    /// The command runs.
+    Firing,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Trigger {
+    pub(super) reason: Reason,
+    stage: TriggerStage,
+    tries: u32,
+}
+
+impl Trigger {
+    pub(super) fn stage_in_words(&self) -> &'static str {
+        match self.stage {
+            TriggerStage::Begun => "waiting",
+            TriggerStage::Draining => "draining",
+            TriggerStage::Flushing => "flushing",
+            TriggerStage::Saving(_) => "saving the ledger",
+            TriggerStage::Firing => "the command runs",
+        }
+    }
+}
+
+impl Engine {
+    /// A second trigger while one is being acted on is part of the first.
+    pub(super) fn begin_trigger(&mut self, reason: Reason) {
+        if self.trigger.is_none() && !matches!(self.phase, Phase::Closing { .. } | Phase::Ended) {
+            self.trigger = Some(Trigger { reason, stage: TriggerStage::Begun, tries: 0 });
+        }
+    }
+
+    /// Moves the trigger on. True while nothing else may be started.
+    pub(super) fn trigger_holds_everything(&mut self, now: Now, actions: &mut Vec<Action>) -> bool {
+        let Some(trigger) = &self.trigger else { return false };
+        match (&self.phase, trigger.stage) {
+            // Nothing was written yet: what is saved is what there is to be known.
+            (Phase::Checking, TriggerStage::Begun) => {
+                self.fire(actions);
+                true
+            }
+            (Phase::Checking, _) => true,
+            (Phase::Running | Phase::Draining(Goal::Stop(_)), _) => {
+                self.advance_trigger(now, actions);
+                self.trigger.is_some() && self.settings.trigger_io != TriggerIo::Continue
+            }
+            // An epoch is about to begin: the trigger's save would be of one that is over.
+            _ => false,
+        }
+    }
+
+    fn advance_trigger(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let io = self.settings.trigger_io;
+        let quiet = self.ops.in_flight() == 0 && !self.flushing;
+        let Some(trigger) = &mut self.trigger else { return };
+        if trigger.stage == TriggerStage::Begun {
+            trigger.stage = match io {
+                TriggerIo::Continue | TriggerIo::Hold => TriggerStage::Saving(None),
+                TriggerIo::Drain | TriggerIo::Flush => TriggerStage::Draining,
+            };
+        }
+        if trigger.stage == TriggerStage::Draining && quiet {
+            trigger.stage = if io == TriggerIo::Flush { TriggerStage::Flushing } else { TriggerStage::Saving(None) };
+            if io == TriggerIo::Flush {
+                return self.submit_flush(actions);
+            }
+        }
+        if trigger.stage == TriggerStage::Saving(None) && !self.saves.in_flight() {
+            let ledger = self.ledger.as_ref().expect("running");
+            let reserved = ledger.reserved();
+            let number = self.saves.submit(ledger, reserved, false, now, actions);
+            trigger.stage = TriggerStage::Saving(Some(number));
+        }
+    }
+
+    pub(super) fn trigger_flushed(&mut self, succeeded: bool) {
+        let stopping = matches!(self.phase, Phase::Draining(Goal::Stop(_)));
+        if let Some(trigger) = &mut self.trigger
+            && trigger.stage == TriggerStage::Flushing
+        {
+            // After a failed flush the epoch ends first, and the trigger begins anew in the next one. On the way out
+            // there is none: what is saved then promises nothing of what that flush covered.
+            trigger.stage = if succeeded || stopping { TriggerStage::Saving(None) } else { TriggerStage::Begun };
+        }
+    }
+
+    /// Whether the save was the trigger's, and if so, what follows.
+    pub(super) fn trigger_saved(&mut self, number: u64, result: &Result<(), Fault>, actions: &mut Vec<Action>) -> bool {
+        let Some(trigger) = &mut self.trigger else { return false };
+        if trigger.stage != TriggerStage::Saving(Some(number)) {
+            return false;
+        }
+        match result {
+            Ok(()) => self.fire(actions),
+            Err(fault) => {
+                trigger.tries += 1;
+                trigger.stage = TriggerStage::Saving(None);
+                if trigger.tries >= MAX_SAVE_TRIES {
+                    self.trigger_unsaved(fault.message.clone());
+                }
+            }
+        }
+        true
+    }
+
+    /// The ledger could not be made durable: the command does not run.
+    pub(super) fn trigger_unsaved(&mut self, why: String) {
+        self.trigger = None;
+        self.stop(Outcome::StateNotSaved(why));
+    }
+
+    fn fire(&mut self, actions: &mut Vec<Action>) {
+        let trigger = self.trigger.as_mut().expect("a trigger fires");
+        trigger.stage = TriggerStage::Firing;
+        actions.push(Action::Record(Record::Triggered { reason: trigger.reason.clone() }));
+        actions.push(Action::Fire(trigger.reason.clone()));
+    }
+
+    /// The command has ended.
+    pub(super) fn end_trigger(&mut self) {
+        let Some(trigger) = self.trigger.take() else { return };
+        if trigger.reason == Reason::Finding {
+            return self.stop(Outcome::Broken);
+        }
+        match (self.settings.trigger_then, &self.phase) {
+            (Then::Exit, _) => self.stop(Outcome::Kept),
+            // The command may have cut the power: what was read before may no longer be there.
+            (Then::Resume, Phase::Checking) => self.check.start_over(),
+            (Then::Resume, _) => self.begin_drain(Goal::Epoch("the trigger's command has ended".to_owned())),
+        }
+    }
+}
