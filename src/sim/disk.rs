@@ -21,8 +21,8 @@ pub enum Origin {
     Before,
     /// A write of the engine.
     Write(WriteId),
-    /// The disk's own doing.
-    Damaged(Damage),
+    /// The disk's own doing, to an atom of this write, or of none.
+    Damaged(Damage, Option<WriteId>),
 }
 
 /// What the disk did to an atom of its own accord.
@@ -111,7 +111,7 @@ pub struct Disk {
 
 /// Chooses what an atom becomes at a cut: 0 for what the media hold, else one of so many volatile versions, oldest
 /// first. Called with block, atom, and the number of choices.
-pub type Chooser<'a> = &'a mut dyn FnMut(Block, u32, usize) -> usize;
+pub(super) type Chooser<'a> = &'a mut dyn FnMut(Block, u32, usize) -> usize;
 
 impl Disk {
     /// A disk that holds these blocks, durably.
@@ -334,7 +334,11 @@ impl Disk {
         let (range, every) = (self.range(atom), self.every_atom());
         let bit = self.random.below(range.len() as u64 * 8) as usize;
         let cell = &mut self.cells[block.0 as usize];
-        let made = |origin, bytes| Arc::new(Content { origin: Origin::Damaged(origin), home: block, bytes });
+        let of = match cell.seen[atom].origin {
+            Origin::Write(write) => Some(write),
+            Origin::Before | Origin::Damaged(..) => None,
+        };
+        let made = |what, bytes| Arc::new(Content { origin: Origin::Damaged(what, of), home: block, bytes });
         match fault {
             Fault::BitFlip => {
                 let mut bytes = cell.seen[atom].bytes.clone();

@@ -109,6 +109,11 @@ impl Script {
         self.planned.push(Planned { at, fault });
     }
 
+    /// Adds the entries of another script, behind these.
+    pub fn append(&mut self, other: Script) {
+        self.planned.extend(other.planned);
+    }
+
     /// Nothing goes wrong from here on.
     pub fn clear(&mut self) {
         self.planned.clear();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::vocabulary::{Block, Claim, Seq};
 
 /// Writes are numbered in the order in which the engine handed them over, over all starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct WriteId(pub u64);
 
 /// One write that was handed over.
@@ -37,7 +37,9 @@ pub struct Truth {
     /// Completed since the last flush was submitted.
     uncovered: Vec<WriteId>,
     covered: Vec<WriteId>,
-    /// The newest promised write of each block, and all writes of each block, oldest first.
+    /// Handed over before the device lost its power: no flush after that vouches for them.
+    lost_below: WriteId,
+    /// All writes of each block, oldest first.
     by_block: BTreeMap<Block, Vec<WriteId>>,
     /// Starts of the engine.
     pub starts: u64,
@@ -90,9 +92,16 @@ impl Truth {
         self.writes[id.0 as usize].completed = true;
         if durable {
             self.promise(id);
-        } else {
+        } else if id >= self.lost_below {
             self.uncovered.push(id);
         }
+    }
+
+    /// The device lost its power: what was not durable then never will be.
+    pub(super) fn device_lost_power(&mut self) {
+        self.covered.clear();
+        self.uncovered.clear();
+        self.lost_below = self.next_id();
     }
 
     pub(super) fn flush_handed_over(&mut self) {

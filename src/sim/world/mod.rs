@@ -321,6 +321,7 @@ impl World {
     /// What a watcher found wrong.
     pub fn blip(&mut self, choose: &mut dyn FnMut(Block, u32, usize) -> usize) -> Result<(), String> {
         self.disk.cut(choose);
+        self.truth.device_lost_power();
         self.show(&Sight::Blip)?;
         let failed = || perform::fault(5, "the device was reset");
         for pending in self.pending.values_mut() {
@@ -349,6 +350,12 @@ impl World {
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.engine.is_some()
+    }
+
+    /// Whether anything is under way that will happen of itself.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// Where the engine stands; `None` when none is running.

@@ -1,0 +1,54 @@
+//! The second worst bug: a promise that was provably broken, and no finding; or a finding by a wrong name.
+
+use std::collections::BTreeMap;
+
+use scrubd::engine::{Action, Mode};
+use scrubd::ledger::State;
+use scrubd::report::{Finding, Overall};
+use scrubd::sim::{Scene, Sight, Watcher};
+use scrubd::vocabulary::Block;
+
+use super::knowledge::Knowledge;
+
+#[derive(Default)]
+pub struct NoMiss {
+    state_was_lost: bool,
+    knowledge: Option<Knowledge>,
+}
+
+impl Watcher for NoMiss {
+    fn watch(&mut self, sight: &Sight<'_>, scene: Scene<'_>) -> Result<(), String> {
+        match sight {
+            Sight::Started { settings, loaded, current } => {
+                self.state_was_lost |= !current;
+                let check = settings.mode == Mode::Check && *current;
+                let known = |loaded| Knowledge::at_check(loaded, scene, self.state_was_lost);
+                self.knowledge = loaded.filter(|_| check).map(known);
+            }
+            Sight::Acted(Action::Judged(judgement)) if judgement.verdict != Overall::Incomplete => {
+                let Some(knowledge) = &self.knowledge else { return Ok(()) };
+                if judgement.state != State::Current {
+                    return Err(format!("the newest state is called {:?}", judgement.state));
+                }
+                let found: BTreeMap<Block, &Finding> =
+                    judgement.findings.iter().map(|finding| (finding.block, finding)).collect();
+                for block in (0..scene.disk.blocks()).map(Block) {
+                    let Some(names) = knowledge.must_be_found(block, scene) else { continue };
+                    let due = knowledge.guaranteed(block, scene).map(|write| write.claim);
+                    let shown: Vec<_> = scene.disk.shown(block).iter().map(|content| content.origin).collect();
+                    match found.get(&block) {
+                        None => return Err(format!("missed: block {block} shows {shown:?} and must hold {due:?}")),
+                        Some(finding) if !names.contains(&finding.class) => {
+                            return Err(format!(
+                                "block {block} shows {shown:?}, must hold {due:?} and is called {finding:#?}, not {names:?}"
+                            ));
+                        }
+                        Some(_) => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
