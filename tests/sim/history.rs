@@ -191,11 +191,8 @@ pub fn live(seed: u64, honest: bool, hashed: bool) -> Result<Told, String> {
     let mut plan = plan(seed, honest, hashed, &mut random);
     let covered = Rc::new(RefCell::new(Covered::default()));
     let mut watchers = oracles::all(honest);
-    watchers.push(Box::new(Coverage {
-        covered: Rc::clone(&covered),
-        foreign_start: plan.before == [Before::OtherRun],
-        ..Coverage::default()
-    }));
+    let foreign_start = plan.before == [Before::OtherRun];
+    watchers.push(Box::new(Coverage::new(Rc::clone(&covered), foreign_start)));
     let blocks = initial(&plan.world.geometry, &plan.before, &mut random);
     let first = Checkpoint::first(plan.settings.promise, 0);
     let mut world = World::new(plan.world, blocks, std::mem::take(&mut plan.script), &first, watchers);

@@ -27,8 +27,8 @@ impl Covered {
 /// The watcher that counts.
 #[derive(Default)]
 pub struct Coverage {
-    pub covered: Rc<RefCell<Covered>>,
-    pub foreign_start: bool,
+    covered: Rc<RefCell<Covered>>,
+    foreign_start: bool,
     issued: BTreeSet<Seq>,
     sealed: BTreeMap<OpId, (Block, Seq)>,
     wrote: bool,
@@ -37,6 +37,10 @@ pub struct Coverage {
 }
 
 impl Coverage {
+    pub fn new(covered: Rc<RefCell<Covered>>, foreign_start: bool) -> Self {
+        Coverage { covered, foreign_start, ..Coverage::default() }
+    }
+
     fn count(&self, what: &str) {
         self.covered.borrow_mut().count(what, 1);
     }
