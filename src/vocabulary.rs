@@ -16,8 +16,8 @@ pub const BLOCK_SIZES: std::ops::RangeInclusive<u32> = 4 << 10..=4 << 20;
 pub const ATOM_SIZES: std::ops::RangeInclusive<u32> = 512..=4096;
 
 /// What read buffers are filled with before a read, so that bytes that were never read are seen for what they are. Not
-/// 00 or FF, which disks return of themselves, nor 55, AA or A5, which other testers write.
-pub const POISON: u8 = 0x6b;
+/// 00 or FF, which disks return of themselves, nor 55, AA or A5, which other testers write, nor 6b, the kernel's own.
+pub const POISON: u8 = 0xd3;
 
 /// Index of a block within the region's data, `0..N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

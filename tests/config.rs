@@ -60,7 +60,7 @@ fn a_target_needs_nothing_but_a_path() {
     assert_eq!((bay3.flush_every, bay3.on_finding), (FlushEvery::Bytes(128 << 20), OnFinding::Stop));
     assert_eq!((bay3.block_size, bay3.atom, bay3.order, bay3.offset, bay3.length), (None, None, None, None, None));
     assert_eq!((bay3.verify.readback_lag, bay3.verify.threads, bay3.verify.rereads), (1 << 30, 1, 3));
-    assert_eq!((bay3.verify.deadline, bay3.verify.retention), (Duration::from_secs(60), None));
+    assert_eq!((bay3.verify.deadline, bay3.verify.retention), (Duration::from_secs(60), false));
     assert_eq!((bay3.trigger.io, bay3.trigger.signal), (TriggerIo::Flush, TriggerSignal::Usr2));
     assert_eq!((bay3.trigger.command, bay3.rate, bay3.serial), (None, None, None));
     assert_eq!(bay3.state_dir, Path::new("/var/lib/scrubd/bay3"));
@@ -104,7 +104,7 @@ fn every_value_that_is_wrong_is_refused_with_what_would_be_right() {
         ("on_finding = \"panic\"", "\"stop\", \"continue\", \"trigger\""),
         ("rate = \"200MB/s\"", "such as \"200MiB/s\""),
         ("rate = 200", "such as \"200MiB/s\""),
-        ("verify.retention = 24", "\"24s\""),
+        ("verify.retention = \"24h\"", "must be true or false"),
         ("verify.threads = 65", "from 0 to 64"),
         ("verify.cpus = \"0-9\"", "verify.cpus \"0-9\" cannot be used: CPU 8 does not exist"),
         ("verify.cpus = [0, 0]", "must name CPU 0 once"),
@@ -278,7 +278,7 @@ fn a_new_label_takes_what_is_said_and_defaults_for_the_rest() {
 fn a_running_daemon_takes_what_can_change_and_names_what_cannot() {
     let old = bay3("").unwrap();
     let lines = "rate = \"1MiB/s\"\non_finding = \"continue\"\nflush_every = \"1s\"\ntrigger.file = \"/run/cut\"\n\
-                 verify.retention = \"1h\"\nverify.readback_lag = \"1MiB\"\nverify.rereads = 5\nverify.deadline = \"9s\"";
+                 verify.retention = true\nverify.readback_lag = \"1MiB\"\nverify.rereads = 5\nverify.deadline = \"9s\"";
     assert_eq!(config::reloadable_change(&old, &bay3(lines).unwrap()), Ok(()));
     let new =
         bay3("promise = \"fua\"\nqueue_depth = 8\nseal.cpus = \"0\"\nblock_size = 4096\nrate = \"1MiB/s\"").unwrap();
@@ -381,7 +381,7 @@ fn some_keys() -> impl Strategy<Value = Vec<(&'static str, String)>> {
         ("flush_every", prop_oneof![size.clone(), time.clone()].boxed()),
         ("on_finding", words(&["stop", "continue", "trigger"]).boxed()),
         ("rate", size.clone().prop_map(|size| size.replace("B\"", "B/s\"")).boxed()),
-        ("verify.retention", time.clone().boxed()),
+        ("verify.retention", words(&["true", "false"]).prop_map(|word| word.replace('"', "")).boxed()),
         ("verify.readback_lag", size.boxed()),
         ("verify.cpus", cpus.boxed()),
         ("verify.on_start", words(&["after-cut", "window", "always"]).boxed()),

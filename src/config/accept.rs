@@ -43,16 +43,17 @@ pub(super) fn rate(value: &Value) -> Result<u64, String> {
 
 /// A duration above zero.
 pub(super) fn some_time(value: &Value) -> Result<Duration, String> {
-    match duration(value)? {
-        Duration::ZERO => Err("must be above 0".to_owned()),
-        time => Ok(time),
-    }
+    let time = match value {
+        Value::String(text) => parse_duration(text)?,
+        other => parse_duration(&other.to_string())?,
+    };
+    if time.is_zero() { Err("must be above 0".to_owned()) } else { Ok(time) }
 }
 
-pub(super) fn duration(value: &Value) -> Result<Duration, String> {
+pub(super) fn yes_or_no(value: &Value) -> Result<bool, String> {
     match value {
-        Value::String(text) => parse_duration(text),
-        other => parse_duration(&other.to_string()),
+        Value::Boolean(said) => Ok(*said),
+        _ => Err("must be true or false, without quotes".to_owned()),
     }
 }
 

@@ -87,9 +87,8 @@ pub struct TargetSettings {
 /// Reading back and judging.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifySettings {
-    /// Age at which a block that was read back once is read again, at the latest just before it is overwritten
-    /// (zero: just before, whatever its age). `None`: not again.
-    pub retention: Option<Duration>,
+    /// Each block is read and judged before it is overwritten.
+    pub retention: bool,
     /// Bytes written between a block's write and its read-back; at least one block. The engine caps it to half the region.
     pub readback_lag: u64,
     /// Workers, in [`super::keys::THREADS`]; 0 judges inline.

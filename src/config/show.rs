@@ -81,7 +81,7 @@ pub(super) fn value_of(settings: &TargetSettings, key: &str) -> Option<String> {
         }),
         "on_finding" => quoted(word(settings.on_finding, choices::ON_FINDING)),
         "rate" => or_off(settings.rate, |rate| text(format_rate(rate))),
-        "verify.retention" => or_off(verify.retention, |age| text(format_duration(age))),
+        "verify.retention" => verify.retention.to_string(),
         "verify.readback_lag" => text(format_size(verify.readback_lag)),
         "verify.threads" => verify.threads.to_string(),
         "verify.cpus" => cpus(verify.cpus.as_deref()),

@@ -71,7 +71,7 @@ pub(super) fn target(
 fn verify(reader: &mut Reader<'_>, env: &Environment<'_>) -> VerifySettings {
     let threads = reader.value("verify.threads", |value| accept::count(value, THREADS));
     VerifySettings {
-        retention: reader.optional("verify.retention", OFF, of(accept::duration)),
+        retention: reader.value("verify.retention", accept::yes_or_no),
         readback_lag: reader.value("verify.readback_lag", accept::size),
         threads,
         cpus: cpus(reader, "verify.cpus", threads, env),

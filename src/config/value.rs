@@ -11,6 +11,7 @@ use super::error::Origin;
 pub(super) enum Value {
     String(String),
     Integer(i128),
+    Boolean(bool),
     Array(Vec<Value>),
     /// Of a type that no key takes; as text, for the message.
     Other(String),
@@ -44,7 +45,7 @@ impl From<&DeValue<'_>> for Value {
             DeValue::Integer(integer) => i128::from_str_radix(integer.as_str(), integer.radix())
                 .map_or_else(|_| Value::Other(integer.to_string()), Value::Integer),
             DeValue::Float(float) => Value::Other(float.to_string()),
-            DeValue::Boolean(boolean) => Value::Other(boolean.to_string()),
+            DeValue::Boolean(boolean) => Value::Boolean(*boolean),
             DeValue::Datetime(datetime) => Value::Other(datetime.to_string()),
             DeValue::Array(array) => Value::Array(array.iter().map(|item| Value::from(item.get_ref())).collect()),
             DeValue::Table(_) => Value::Other("{…}".to_owned()),
@@ -58,6 +59,7 @@ impl fmt::Display for Value {
         match self {
             Value::String(text) => f.write_str(&quoted(text)),
             Value::Integer(integer) => integer.fmt(f),
+            Value::Boolean(boolean) => boolean.fmt(f),
             Value::Other(text) => f.write_str(text),
             Value::Array(items) => {
                 f.write_str("[")?;

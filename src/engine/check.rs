@@ -148,7 +148,9 @@ impl Engine {
                 self.feed_check(actions);
             }
             let exhausted = interrupted || self.check_is_exhausted();
-            if !self.ops.none_active() || !exhausted || !matches!(self.phase, Phase::Checking) {
+            let hung = self.check.stop_asked && self.nothing_but_stuck();
+            let quiet = self.ops.none_active() || hung;
+            if !quiet || !exhausted || !matches!(self.phase, Phase::Checking) {
                 return;
             }
             if self.check.stop_asked {
@@ -262,7 +264,8 @@ impl Engine {
             actions.push(Action::Judged(Box::new(self.judgement(now, verdict, findings))));
         }
         if self.settings.mode == Mode::Check {
-            self.broken = broken;
+            // A read that does not return was reported when it was met.
+            self.broken = broken || self.new_findings > 0;
             return self.exit(if complete { Outcome::Kept } else { Outcome::Incomplete }, actions);
         }
         if !complete {

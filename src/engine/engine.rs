@@ -94,6 +94,11 @@ pub struct Engine {
     /// Triages whose last read, of a home, is judged.
     pub(super) homes_read: Vec<OpId>,
     pub(super) pass_record_not_before: u64,
+    /// When the flush in flight was submitted, and whether it is past its deadline.
+    pub(super) flush_since: u64,
+    pub(super) flush_stuck: bool,
+    /// When deadlines are looked at next.
+    pub(super) deadlines_watched_at: u64,
 }
 
 impl Engine {
@@ -151,6 +156,9 @@ impl Engine {
             started: None,
             homes_read: Vec::new(),
             pass_record_not_before: 0,
+            flush_since: 0,
+            flush_stuck: false,
+            deadlines_watched_at: 0,
         }
     }
 
@@ -164,6 +172,7 @@ impl Engine {
     /// something happened, and at [`Engine::next_wake`].
     pub fn step(&mut self, now: Now, events: &[Event], actions: &mut Vec<Action>) {
         self.started.get_or_insert(now.mono_ns);
+        self.ops.clock = now.mono_ns;
         for event in events {
             if matches!(self.phase, Phase::Ended) {
                 return;
@@ -171,21 +180,23 @@ impl Engine {
             self.absorb(now, event, actions);
         }
         self.conclude_homes(now, actions);
+        self.watch_deadlines(now, actions);
         self.advance(now, actions);
     }
 
     /// When the engine wants to be stepped although nothing happened, in monotonic nanoseconds.
     #[must_use]
     pub fn next_wake(&self) -> Option<u64> {
+        let deadline = (self.ops.in_flight() > 0 || self.flushing).then_some(self.deadlines_watched_at);
         if !matches!(self.phase, Phase::Running) {
-            return self.saves.retry_at();
+            return [self.saves.retry_at(), deadline].into_iter().flatten().min();
         }
         let paced = (self.write_not_before > 0).then_some(self.write_not_before);
         let flush = match (self.settings.flush_every, self.unflushed_since) {
             (FlushEvery::Nanoseconds(interval), Some(since)) if !self.flushing => Some(since + interval),
             _ => None,
         };
-        [paced, flush, self.saves.retry_at(), self.saves.due_at()].into_iter().flatten().min()
+        [paced, flush, self.saves.retry_at(), self.saves.due_at(), deadline].into_iter().flatten().min()
     }
 
     fn absorb(&mut self, now: Now, event: &Event, actions: &mut Vec<Action>) {
@@ -289,8 +300,10 @@ impl Engine {
             Goal::Stop(outcome) => {
                 // Writes that have their number are finished, so that the window closes without holes.
                 self.submit_ready(actions);
-                if self.ops.none_active() && !self.flushing && !self.saves.in_flight() {
-                    let flushed = self.ledger.is_none();
+                let hung = self.nothing_but_stuck();
+                if (self.ops.none_active() && !self.flushing || hung) && !self.saves.in_flight() {
+                    // A flush would wait behind what does not return.
+                    let flushed = self.ledger.is_none() || hung;
                     self.phase = Phase::Closing { outcome, flushed, saved: None };
                     self.advance_closing(now, actions);
                 }
@@ -314,14 +327,12 @@ impl Engine {
 
     fn advance_closing(&mut self, now: Now, actions: &mut Vec<Action>) {
         let Phase::Closing { outcome, flushed, saved } = self.phase.clone() else { return };
-        let Some(ledger) = &mut self.ledger else {
+        let Some(ledger) = &self.ledger else {
             return self.exit(outcome, actions);
         };
         if !flushed {
             if !self.flushing {
-                ledger.flush_submitted();
-                self.flushing = true;
-                actions.push(Action::Flush);
+                self.submit_flush(actions);
             }
             return;
         }
@@ -405,6 +416,7 @@ impl Engine {
             checkpoint: ledger.map_or(0, Ledger::checkpoint_number),
             failed_flushes: self.failed_flushes,
             failed_writes: self.failed_writes,
+            stuck: self.ops.stuck() + u32::from(self.flush_stuck),
             blocks: self.schedule.blocks(),
         }
     }

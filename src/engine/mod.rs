@@ -7,6 +7,7 @@
 
 mod action;
 mod check;
+mod deadline;
 #[allow(clippy::module_inception, reason = "the room is named after the thing in it")]
 mod engine;
 mod event;

@@ -51,6 +51,10 @@ pub(super) struct Operation {
     pub(super) tries: u32,
     /// A mismatch is being read again.
     pub(super) triage: Option<Box<Triage>>,
+    /// When it entered its stage, in monotonic nanoseconds.
+    pub(super) since: u64,
+    /// Its I/O is past its deadline, and that was reported.
+    pub(super) stuck: bool,
 }
 
 /// All operations, and which block each of them holds: at most one holds a block.
@@ -61,18 +65,29 @@ pub(super) struct Operations {
     holders: BTreeMap<Block, OpId>,
     reading: u32,
     writing: u32,
+    /// Time of the step.
+    pub(super) clock: u64,
 }
 
 impl Operations {
     pub(super) fn new(count: u32) -> Self {
-        let idle =
-            Operation { task: Task::Survey, stage: Stage::Free, block: Block(0), claim: None, tries: 0, triage: None };
+        let idle = Operation {
+            task: Task::Survey,
+            stage: Stage::Free,
+            block: Block(0),
+            claim: None,
+            tries: 0,
+            triage: None,
+            since: 0,
+            stuck: false,
+        };
         Operations {
             all: vec![idle; count as usize],
             free: (0..count).rev().map(OpId).collect(),
             holders: BTreeMap::new(),
             reading: 0,
             writing: 0,
+            clock: 0,
         }
     }
 
@@ -95,13 +110,26 @@ impl Operations {
         }
         let op = self.free.pop()?;
         self.holders.insert(block, op);
-        *self.get_mut(op) = Operation { task, stage: Stage::Free, block, claim: None, tries: 0, triage: None };
+        let clock = self.clock;
+        *self.get_mut(op) = Operation {
+            task,
+            stage: Stage::Free,
+            block,
+            claim: None,
+            tries: 0,
+            triage: None,
+            since: clock,
+            stuck: false,
+        };
         Some(op)
     }
 
     /// Moves an operation on, and keeps count of what is in flight.
     pub(super) fn enter(&mut self, op: OpId, stage: Stage) {
-        let before = std::mem::replace(&mut self.get_mut(op).stage, stage);
+        let clock = self.clock;
+        let operation = self.get_mut(op);
+        (operation.since, operation.stuck) = (clock, false);
+        let before = std::mem::replace(&mut operation.stage, stage);
         self.reading = self.reading + u32::from(stage == Stage::Reading) - u32::from(before == Stage::Reading);
         self.writing = self.writing + u32::from(stage == Stage::Writing) - u32::from(before == Stage::Writing);
     }
@@ -140,6 +168,24 @@ impl Operations {
 
     pub(super) fn none_active(&self) -> bool {
         self.free.len() == self.all.len()
+    }
+
+    /// Operations whose I/O has been in flight since `before` or longer and was not reported yet.
+    pub(super) fn overdue(&self, before: u64) -> impl Iterator<Item = OpId> + '_ {
+        let overdue = move |operation: &Operation| {
+            matches!(operation.stage, Stage::Reading | Stage::Writing) && !operation.stuck && operation.since <= before
+        };
+        (0..).map(OpId).zip(&self.all).filter(move |(_, operation)| overdue(operation)).map(|(op, _)| op)
+    }
+
+    /// Operations whose I/O is past its deadline.
+    pub(super) fn stuck(&self) -> u32 {
+        u32::try_from(self.all.iter().filter(|operation| operation.stuck).count()).expect("bounded")
+    }
+
+    /// Nothing moves any more: all that is active is stuck.
+    pub(super) fn only_stuck_active(&self) -> bool {
+        self.all.iter().all(|operation| operation.stage == Stage::Free || operation.stuck)
     }
 
     pub(super) fn in_flight(&self) -> u32 {

@@ -2,13 +2,14 @@
 
 use super::action::Action;
 use super::check::outrun_in_words;
+use super::deadline::occasion;
 use super::engine::{Engine, MAX_KNOWN, Phase};
 use super::event::{Fault, OpId};
 use super::operations::{Stage, Task};
 use super::triage::{Diagnosis, Sighting, Triage};
 use super::{Mode, Record};
 use crate::ledger::{Epochs, Legal, ProvedBy, Rule, WriteState};
-use crate::report::{Finding, Occasion};
+use crate::report::Finding;
 use crate::tag::{Claims, Class, Inspection, Verdict};
 use crate::vocabulary::{Block, Now};
 
@@ -39,7 +40,7 @@ impl Engine {
     }
 
     /// What may be in a block now.
-    fn legal(&self, block: Block) -> Legal {
+    pub(super) fn legal(&self, block: Block) -> Legal {
         let Some(ledger) = self.ledger.as_ref().filter(|_| !matches!(self.phase, Phase::Checking)) else {
             return self.recovered.legal(block);
         };
@@ -221,19 +222,14 @@ impl Engine {
             home: broken.and_then(|broken| broken.home),
             confirmed,
             errno: diagnosis.fault.as_ref().map(|fault| fault.errno).filter(|errno| *errno != 0),
-            occasion: match operation.task {
-                Task::ReadBack { .. } => Occasion::ReadBack,
-                Task::Write { .. } => Occasion::BeforeOverwrite,
-                Task::Scan => Occasion::Scan,
-                Task::Judge | Task::Survey | Task::Evidence(_) => Occasion::Check,
-            },
+            occasion: occasion(&operation.task),
             cuts: self.cuts(),
             contents: broken.map_or(0, |broken| broken.contents),
             wall_ns: now.wall_ns,
         }
     }
 
-    fn cuts(&self) -> u64 {
+    pub(super) fn cuts(&self) -> u64 {
         let saved = self.recovered.saved();
         let before = saved.map_or(0, |saved| saved.totals.cuts + u64::from(!saved.clean));
         self.ledger.as_ref().map_or(before, |ledger| ledger.totals().cuts)

@@ -91,6 +91,8 @@ pub struct Settings {
     pub readback_lag: u64,
     /// Times that a mismatch is read again before it is judged.
     pub rereads: u32,
+    /// Nanoseconds after which an I/O that has not returned is reported.
+    pub deadline_ns: u64,
     /// When a start judges.
     pub on_start: OnStart,
     /// What a new finding leads to.
@@ -119,6 +121,7 @@ impl Default for Settings {
             retention: false,
             readback_lag: 1 << 30,
             rereads: 3,
+            deadline_ns: 60_000_000_000,
             on_start: OnStart::AfterCut,
             on_finding: OnFinding::Stop,
             rate: None,

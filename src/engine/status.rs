@@ -45,6 +45,8 @@ pub struct Status {
     pub failed_flushes: u64,
     /// Writes that failed since the start.
     pub failed_writes: u64,
+    /// I/Os past their deadline now.
+    pub stuck: u32,
     /// Writes sealed as part of the pass, of N.
     pub blocks: u64,
 }

@@ -176,12 +176,14 @@ impl Engine {
     pub(super) fn submit_flush(&mut self, actions: &mut Vec<Action>) {
         self.ledger_mut().flush_submitted();
         self.flushing = true;
+        (self.flush_since, self.flush_stuck) = (self.ops.clock, false);
         self.unflushed_since = None;
         actions.push(Action::Flush);
     }
 
     pub(super) fn flushed(&mut self, now: Now, result: &Result<(), Fault>, actions: &mut Vec<Action>) {
         assert!(std::mem::take(&mut self.flushing), "a flush was in flight");
+        self.flush_stuck = false;
         let failure = match result {
             Ok(()) => {
                 self.flush_failures = 0;

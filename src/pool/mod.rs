@@ -1,1 +1,185 @@
-//! Two pools of pinned workers: seal before the I/O, verify after it.
+//! Pools of pinned workers: one seals before the I/O, one verifies after it.
+//!
+//! Promised: every job that was taken comes back as its result, or the pool says which worker lost it; what is
+//! outstanding is bounded, and what does not fit stays with the caller; each worker runs where it was asked to, as
+//! read back from the kernel.
+//!
+//! Not promised: any order of the results.
+//!
+//! Two pools share neither a thread nor a queue, whatever else would be saved by it. btrfs had one for the work
+//! before and after its I/O, and it could fill up with finished reads that waited for writes that waited for a
+//! worker; it was split for that. So: one [`Pool`] for each purpose, and never a job that waits for another pool.
+
+mod affinity;
+mod error;
+#[cfg(test)]
+mod tests;
+mod threads;
+mod worker;
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+pub use affinity::{check_cpus, permitted_cpus};
+pub use error::{CpuError, Placement, PoolError};
+use threads::Threads;
+use worker::Shared;
+
+/// Most jobs in one hand-over; fewer where that leaves a worker without. A wake-up costs some 5 µs and 4 KiB are judged in about 1 µs: sixteen make it a
+/// quarter of the work instead of most of it, and keep the first of them waiting for no more than the other fifteen.
+const BATCH: usize = 16;
+
+/// How long a worker stays without work. Longer than the gaps of any steady load, short enough that an idle daemon
+/// keeps one thread a pool.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// What a pool is to be.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// "seal" or "verify": the threads are called `name/0`, `name/1`, …
+    pub name: &'static str,
+    /// Most workers. They all start, so that each has proved its place; all but one leave when idle, and come back
+    /// under load. 0 runs the work inline, on the thread that submits it.
+    pub threads: usize,
+    /// Where every worker may run; `None` for wherever the process may.
+    pub cpus: Option<Vec<usize>>,
+    /// Most jobs outstanding: submitted and not yet collected. Each holds a buffer, so the ring's buffers are the
+    /// natural number: 64 of them are four full batches.
+    pub capacity: usize,
+}
+
+/// Workers of one kind, with a queue to them and one back. Belongs to one thread, as a rule the ring's.
+pub struct Pool<Job: Send + 'static, Done: Send + 'static> {
+    spec: Spec,
+    way: Way<Job, Done>,
+    /// Submitted and not yet collected.
+    outstanding: usize,
+    /// The first failure; it stays, as what was lost does not come back.
+    failed: Option<PoolError>,
+}
+
+enum Way<Job: Send + 'static, Done: Send + 'static> {
+    Inline { shared: Arc<Shared<Job, Done>>, done: VecDeque<Done> },
+    Threads(Threads<Job, Done>),
+}
+
+impl<Job: Send + 'static, Done: Send + 'static> Pool<Job, Done> {
+    /// Starts every worker and waits until each has been seen where it belongs. `work` turns a job into its result;
+    /// `notify` is called once for each batch of results, on the worker's thread, after they can be collected.
+    ///
+    /// # Errors
+    /// A CPU that is not there or not permitted, a worker that is elsewhere, or a thread that cannot be started.
+    ///
+    /// # Panics
+    /// When the capacity is zero.
+    pub fn start(
+        spec: Spec,
+        work: impl Fn(Job) -> Done + Send + Sync + 'static,
+        notify: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self, PoolError> {
+        Self::start_with(spec, work, notify, IDLE)
+    }
+
+    fn start_with(
+        spec: Spec,
+        work: impl Fn(Job) -> Done + Send + Sync + 'static,
+        notify: impl Fn() + Send + Sync + 'static,
+        idle: Duration,
+    ) -> Result<Self, PoolError> {
+        assert!(spec.capacity > 0, "a pool that nothing fits into");
+        if let Some(cpus) = &spec.cpus {
+            check_cpus(cpus).map_err(|source| PoolError::Cpus { pool: spec.name, source })?;
+        }
+        let shared = Arc::new(Shared::new(Box::new(work), Box::new(notify), idle));
+        if spec.threads == 0 {
+            let way = Way::Inline { shared, done: VecDeque::new() };
+            return Ok(Pool { spec, way, outstanding: 0, failed: None });
+        }
+        let threads = Threads::start(&spec, shared)?;
+        Ok(Pool { spec, way: Way::Threads(threads), outstanding: 0, failed: None })
+    }
+
+    /// Takes as many jobs as there is room for, from the front, and hands them over in batches. What stays in `jobs`
+    /// did not fit: collect first. Never waits. A pool that has failed takes nothing.
+    pub fn submit(&mut self, jobs: &mut Vec<Job>) {
+        let fit = jobs.len().min(self.spec.capacity - self.outstanding);
+        if fit == 0 || self.failed.is_some() {
+            return;
+        }
+        self.outstanding += fit;
+        let taken = jobs.drain(..fit);
+        match &mut self.way {
+            Way::Inline { shared, done } => {
+                for (before, job) in taken.enumerate() {
+                    match catch_unwind(AssertUnwindSafe(|| (shared.work)(job))) {
+                        Ok(result) => done.push_back(result),
+                        Err(panic) => {
+                            let thread = thread::current().name().unwrap_or("unnamed").to_owned();
+                            self.failed = Some(PoolError::died(thread, worker::message(&*panic), fit - before));
+                            break;
+                        }
+                    }
+                }
+                (shared.notify)();
+            }
+            Way::Threads(threads) => {
+                threads.hand_over(taken, fit.div_ceil(self.spec.threads).min(BATCH));
+                if let Err(source) = threads.grow(&self.spec) {
+                    // Those that are there do the work, only slower.
+                    tracing::warn!(pool = self.spec.name, %source, "the pool cannot grow");
+                }
+            }
+        }
+    }
+
+    /// Appends the results that are ready. Never waits.
+    ///
+    /// # Errors
+    /// A worker died, and its jobs with it, or came up where it should not be. The results that are there are
+    /// collected all the same; the error stays, since what it lost will not come.
+    pub fn collect(&mut self, out: &mut Vec<Done>) -> Result<(), PoolError> {
+        let before = out.len();
+        match &mut self.way {
+            Way::Inline { done, .. } => out.extend(done.drain(..)),
+            Way::Threads(threads) => {
+                threads.collect(out);
+                self.failed = self.failed.take().or_else(|| threads.failure());
+            }
+        }
+        self.outstanding -= out.len() - before;
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// Jobs submitted and not yet collected.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    /// Jobs that would fit now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        if self.failed.is_some() { 0 } else { self.spec.capacity - self.outstanding }
+    }
+
+    /// Where each worker was when it last started, by its number. Empty for an inline pool.
+    #[must_use]
+    pub fn placements(&self) -> Vec<Placement> {
+        match &self.way {
+            Way::Inline { .. } => Vec::new(),
+            Way::Threads(threads) => threads.placements(),
+        }
+    }
+
+    /// Workers alive now: fewer than asked for when idle; 0 for an inline pool.
+    #[must_use]
+    pub fn alive(&self) -> usize {
+        match &self.way {
+            Way::Inline { .. } => 0,
+            Way::Threads(threads) => threads.alive(),
+        }
+    }
+}
