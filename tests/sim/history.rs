@@ -110,6 +110,7 @@ fn plan(seed: u64, honest: bool, hashed: bool, random: &mut Random) -> Plan {
         rereads: random.pick(&[0, 1, 3]),
         on_start: random.pick(&[OnStart::AfterCut, OnStart::AfterCut, OnStart::Window, OnStart::Always]),
         on_finding,
+        deadline_ns: 60_000_000_000,
         rate: random.chance(100).then_some(1 << 24),
         passes: None,
         ignore_state: false,
@@ -134,6 +135,7 @@ fn plan(seed: u64, honest: bool, hashed: bool, random: &mut Random) -> Plan {
         power_loss_protected: promise == Promise::Ack,
         failed_flush_shows: random.chance(500),
         pace,
+        nudged: std::env::var("SCRUBD_SIM_NUDGE").is_ok(),
         hashed,
     };
     let before = random.pick(&[
@@ -202,6 +204,9 @@ pub fn live(seed: u64, honest: bool, hashed: bool) -> Result<Told, String> {
     let steps = story(&mut world, &mut plan, honest, &mut random)?;
     let mut covered = covered.borrow().clone();
     covered.count("histories", 1);
+    if world.nudges > 0 {
+        covered.count("nudges", world.nudges);
+    }
     Ok(Told { covered, steps, hash: world.hash() })
 }
 

@@ -12,7 +12,7 @@ use crate::oracles::Covered;
 const SEEDS: u64 = 10_000;
 
 /// Failures told in full.
-const TOLD: usize = 5;
+const TOLD: usize = 12;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))

@@ -62,6 +62,9 @@ pub struct WorldSettings {
     pub failed_flush_shows: bool,
     /// How long things take.
     pub pace: Pace,
+    /// Step an engine that sleeps although nothing is pending, once, as a shell with a watchdog would. Off, such a sleep
+    /// is an error.
+    pub nudged: bool,
     /// Keep a hash of everything that passes, at the cost of formatting it.
     pub hashed: bool,
 }
@@ -76,7 +79,7 @@ pub enum Ending {
 }
 
 /// Steps of one engine that nobody interrupts: far above what any history here needs, so that a standstill is seen.
-const MAX_STEPS: u64 = 2_000_000;
+const MAX_STEPS: u64 = 200_000;
 
 #[derive(Debug)]
 enum Pending {
@@ -130,6 +133,10 @@ pub struct World {
     /// Writes handed over by this start.
     pub writes_of_start: u64,
     hash: u64,
+    /// Times that a sleeping engine had to be nudged.
+    pub nudges: u64,
+    asleep: bool,
+    spins: u32,
     exited: Option<Outcome>,
 }
 
@@ -175,6 +182,9 @@ impl World {
             steps: 0,
             writes_of_start: 0,
             hash: settings.seed,
+            nudges: 0,
+            asleep: false,
+            spins: 0,
             exited: None,
             settings,
         }

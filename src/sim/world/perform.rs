@@ -21,6 +21,9 @@ impl World {
         if self.settings.hashed {
             self.hash = hash(self.hash, &format!("{now:?} {events:?} {actions:?}"));
         }
+        // Woken for nothing: three times in a row at one instant is a loop that burns a core.
+        let idle = events.is_empty() && actions.is_empty();
+        self.spins = if idle { self.spins + 1 } else { 0 };
         for action in actions {
             if self.exited.is_some() {
                 return Err(format!("after its exit the engine still wants {action:?}"));
@@ -37,7 +40,14 @@ impl World {
 
     /// Lets the next thing happen, and now and then a few more, and returns what the engine is to be told.
     pub(super) fn pass_time(&mut self) -> Result<Vec<Event>, String> {
-        let wake = self.engine.as_ref().and_then(|engine| engine.next_wake());
+        let mut wake = self.engine.as_ref().and_then(|engine| engine.next_wake());
+        if self.spins > 3 && wake.is_some_and(|wake| wake <= self.now_ns) {
+            if !self.settings.nudged {
+                return Err(format!("woken again and again for nothing: {:?}", self.status()));
+            }
+            self.nudges += 1;
+            wake = Some(self.now_ns + 1_000_000);
+        }
         let wanted = 1 + self.random.below(self.settings.pace.batch);
         let mut events = Vec::new();
         while (events.len() as u64) < wanted {
@@ -45,6 +55,12 @@ impl World {
             let Some(key) = next.filter(|key| wake.is_none_or(|wake| key.0 <= wake.max(self.now_ns))) else {
                 match wake {
                     Some(wake) => self.now_ns = self.now_ns.max(wake),
+                    // A second time without anything to do is a standstill.
+                    None if events.is_empty() && self.settings.nudged && !self.asleep => {
+                        self.asleep = true;
+                        self.nudges += 1;
+                        return Ok(events);
+                    }
                     None if events.is_empty() => {
                         return Err(format!("nothing is pending and the engine sleeps: {:?}", self.status()));
                     }
@@ -52,6 +68,7 @@ impl World {
                 }
                 break;
             };
+            self.asleep = false;
             self.now_ns = self.now_ns.max(key.0);
             let pending = self.pending.remove(&key).expect("seen just now");
             if let Some(event) = self.happen(pending)? {

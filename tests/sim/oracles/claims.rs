@@ -13,6 +13,8 @@ pub struct Claims {
     saving: Option<(u64, Option<Epoch>)>,
     durable_epochs: BTreeSet<Epoch>,
     newest_durable: u64,
+    /// The highest number loaded or handed over since this start.
+    saved: u64,
     /// Of all earlier starts.
     earlier: BTreeSet<Epoch>,
     present: BTreeSet<Epoch>,
@@ -57,6 +59,7 @@ impl Watcher for Claims {
                 self.earlier.append(&mut self.present);
                 self.durable_epochs.clear();
                 self.saving = None;
+                self.saved = loaded.map_or(0, |loaded| loaded.number);
                 // Without state the number goes on from what the disk's tags name.
                 let seen = scene.truth.writes().iter().map(|write| write.claim.checkpoint).max();
                 self.newest_durable = loaded.map_or(0, |loaded| loaded.number).max(seen.unwrap_or(0));
@@ -75,9 +78,10 @@ impl Watcher for Claims {
                 }
             }
             Sight::Acted(Action::Save(checkpoint)) => {
-                if checkpoint.number <= self.newest_durable {
-                    return Err(format!("checkpoint {} after {}", checkpoint.number, self.newest_durable));
+                if checkpoint.number <= self.saved {
+                    return Err(format!("checkpoint {} after {}", checkpoint.number, self.saved));
                 }
+                self.saved = checkpoint.number;
                 self.saving = Some((checkpoint.number, checkpoint.epochs.newest().map(|record| record.epoch)));
             }
             Sight::Told(Event::Saved(number, result)) => {

@@ -10,6 +10,7 @@ mod ledger_promises;
 mod no_false_alarm;
 mod no_miss;
 mod reservation;
+mod trace;
 mod window_first;
 
 pub use coverage::{Coverage, Covered};
@@ -23,7 +24,11 @@ pub fn all(honest: bool) -> Vec<Box<dyn Watcher>> {
     } else {
         Box::<no_false_alarm::OnlyTrueFindings>::default()
     };
-    vec![
+    let mut watchers: Vec<Box<dyn Watcher>> = vec![];
+    if std::env::var("SCRUBD_SIM_TRACE").is_ok() {
+        watchers.push(Box::new(trace::Trace));
+    }
+    watchers.extend::<[Box<dyn Watcher>; 9]>([
         alarm,
         Box::<no_miss::NoMiss>::default(),
         Box::<reservation::Reservation>::default(),
@@ -33,5 +38,6 @@ pub fn all(honest: bool) -> Vec<Box<dyn Watcher>> {
         Box::<window_first::WindowFirst>::default(),
         Box::<claims::Claims>::default(),
         Box::<check_changes_nothing::CheckChangesNothing>::default(),
-    ]
+    ]);
+    watchers
 }
