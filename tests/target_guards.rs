@@ -86,17 +86,43 @@ fn run(command: &str, arguments: &[&str]) -> Result<String, String> {
 struct Undo(&'static str, Vec<String>);
 
 impl Drop for Undo {
+    /// Tries for a while: anybody who looks at a device at that moment makes it busy, and a partition that is left
+    /// behind fails every later test on that loop device.
     fn drop(&mut self) {
-        if let Err(error) = run(self.0, &self.1.iter().map(String::as_str).collect::<Vec<_>>()) {
-            eprintln!("not undone: {error}");
+        let arguments: Vec<&str> = self.1.iter().map(String::as_str).collect();
+        let mut undone = run(self.0, &arguments);
+        for _ in 0..100 {
+            if undone.is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+            undone = run(self.0, &arguments);
         }
+        eprintln!("not undone: {undone:?}");
     }
 }
 
 /// A loop device over an image.
 struct Loop {
     device: PathBuf,
-    _detach: Undo,
+    image: PathBuf,
+}
+
+impl Drop for Loop {
+    /// "Detached" is true only once the last opener is gone, and other tests' `losetup` open every loop device.
+    fn drop(&mut self) {
+        let name = self.device.file_name().unwrap().to_str().unwrap();
+        let backing = PathBuf::from(format!("/sys/block/{name}/loop/backing_file"));
+        let is_attached = || fs::read_to_string(&backing).is_ok_and(|path| Path::new(path.trim_end()) == self.image);
+        let detached = run("losetup", &["-d", self.device.to_str().unwrap()]);
+        for _ in 0..500 {
+            if !is_attached() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        eprintln!("not detached: {} ({detached:?})", self.device.display());
+    }
 }
 
 static LOSETUP: Mutex<()> = Mutex::new(());
@@ -110,7 +136,7 @@ impl Loop {
         let _one_at_a_time = LOSETUP.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let arguments = [&["--show", "-f"], options, &[image.to_str().unwrap()]].concat();
         let device = run("losetup", &arguments).or_else(|_| run("losetup", &arguments))?;
-        Ok(Loop { device: device.clone().into(), _detach: Undo("losetup", vec!["-d".into(), device]) })
+        Ok(Loop { device: device.into(), image: image.canonicalize().unwrap() })
     }
 }
 
@@ -380,7 +406,10 @@ fn two_partitions_are_two_targets_and_keep_the_disk_to_themselves() {
 
     // The same label under another start is another partition.
     let label = fs::read(&parts[0]).unwrap();
-    OpenOptions::new().write(true).open(&parts[1]).unwrap().write_all_at(&label[..MIB as usize], 0).unwrap();
+    let second = OpenOptions::new().write(true).open(&parts[1]).unwrap();
+    second.write_all_at(&label[..MIB as usize], 0).unwrap();
+    second.sync_all().unwrap();
+    drop(second);
     let error = refused(&image, || open(&parts[1]));
     assert!(matches!(error, TargetError::IdentityMismatch { .. }), "{error}");
 }

@@ -50,6 +50,8 @@ pub(super) struct Check {
     evidence: VecDeque<Finding>,
     /// Only the window is judged; the rest is scanned while running.
     window_only: bool,
+    /// After a clean stop only a few blocks are judged.
+    probe_only: bool,
     distrust: Option<String>,
     again: bool,
     /// It is over, and a trigger is all that is still to come.
@@ -62,7 +64,7 @@ impl Check {
         let check_only = settings.mode == Mode::Check;
         // A promise that changes is judged over the whole region, under the old one, before the new one counts.
         let promise_changes = saved.is_some_and(|saved| saved.promise != settings.promise);
-        let window_only = settings.on_start == OnStart::Window && !check_only && !promise_changes;
+        let window_only = saved.is_some() && settings.on_start == OnStart::Window && !check_only && !promise_changes;
         let whole = check_only || settings.on_start == OnStart::Always || promise_changes;
         let (stage, window) = match saved {
             None => (CheckStage::SurveyAll, (Seq(0), Seq(0))),
@@ -84,6 +86,7 @@ impl Check {
             found: Vec::new(),
             evidence: VecDeque::new(),
             window_only,
+            probe_only: stage == CheckStage::Probe,
             distrust: None,
             again: false,
             concluded: false,
@@ -246,14 +249,14 @@ impl Engine {
     }
 
     fn conclude_check(&mut self, now: Now, complete: bool, actions: &mut Vec<Action>) {
-        let stage = self.check.stage;
-        let silent = stage == CheckStage::Probe && self.check.found.is_empty() && complete;
+        let silent = self.check.probe_only && self.check.found.is_empty() && complete;
         // An interrupted check may yet have met a tag that is ahead of the ledger: it accuses nobody.
         let findings = if complete { std::mem::take(&mut self.check.found) } else { Vec::new() };
-        let whole = complete && !self.check.window_only && stage != CheckStage::Probe;
+        let whole = complete && !self.check.window_only && !self.check.probe_only;
         let broken = complete && self.check.counts.findings > 0;
         let known = findings.iter().filter(|finding| finding.known).count() as u64;
         let new = findings.len() as u64 > known;
+        let new_keys: Vec<_> = findings.iter().map(Finding::key).collect();
         if !silent {
             self.checked = Some(self.check.counts);
             let verdict = match (broken, whole) {
@@ -271,6 +274,7 @@ impl Engine {
         if !complete {
             return self.exit(Outcome::Kept, actions);
         }
+        self.remember_all(&new_keys);
         if new {
             self.new_findings += self.check.counts.findings - known;
             self.act_on_finding();
@@ -299,6 +303,7 @@ impl Engine {
         if self.check.window_only {
             self.scan = Some(Walk::All { at: 0 });
         }
+        self.flush_before_epoch = self.settings.promise > self.recovered.promise();
         self.open_epoch("start".to_owned());
     }
 

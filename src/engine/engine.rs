@@ -94,6 +94,8 @@ pub struct Engine {
     /// Triages whose last read, of a home, is judged.
     pub(super) homes_read: Vec<OpId>,
     pub(super) pass_record_not_before: u64,
+    /// The promise has become stronger: the epoch waits for a flush.
+    pub(super) flush_before_epoch: bool,
     /// When the flush in flight was submitted, and whether it is past its deadline.
     pub(super) flush_since: u64,
     pub(super) flush_stuck: bool,
@@ -156,6 +158,7 @@ impl Engine {
             started: None,
             homes_read: Vec::new(),
             pass_record_not_before: 0,
+            flush_before_epoch: false,
             flush_since: 0,
             flush_stuck: false,
             deadlines_watched_at: 0,
@@ -187,16 +190,16 @@ impl Engine {
     /// When the engine wants to be stepped although nothing happened, in monotonic nanoseconds.
     #[must_use]
     pub fn next_wake(&self) -> Option<u64> {
+        // What was due by the time of the last step was done then, or waits for an event.
+        let later = |at: &u64| *at > self.ops.clock;
         let deadline = (self.ops.in_flight() > 0 || self.flushing).then_some(self.deadlines_watched_at);
-        if !matches!(self.phase, Phase::Running) {
-            return [self.saves.retry_at(), deadline].into_iter().flatten().min();
-        }
-        let paced = (self.write_not_before > 0).then_some(self.write_not_before);
         let flush = match (self.settings.flush_every, self.unflushed_since) {
             (FlushEvery::Nanoseconds(interval), Some(since)) if !self.flushing => Some(since + interval),
             _ => None,
         };
-        [paced, flush, self.saves.retry_at(), self.saves.due_at(), deadline].into_iter().flatten().min()
+        let running = matches!(self.phase, Phase::Running);
+        let while_running = [Some(self.write_not_before), flush, self.saves.due_at()].map(|at| at.filter(|_| running));
+        while_running.into_iter().chain([self.saves.retry_at(), deadline]).flatten().filter(later).min()
     }
 
     fn absorb(&mut self, now: Now, event: &Event, actions: &mut Vec<Action>) {
@@ -213,8 +216,20 @@ impl Engine {
         }
     }
 
-    /// Does all that can be done now. Each part leaves alone what is not its turn.
+    /// Does all that can be done now: what changes the phase, or begins or ends a trigger, may make more possible, and
+    /// no event need come to say so.
     fn advance(&mut self, now: Now, actions: &mut Vec<Action>) {
+        loop {
+            let before = (std::mem::discriminant(&self.phase), self.trigger.is_some());
+            self.advance_once(now, actions);
+            if (std::mem::discriminant(&self.phase), self.trigger.is_some()) == before {
+                return;
+            }
+        }
+    }
+
+    /// Each part leaves alone what is not its turn.
+    fn advance_once(&mut self, now: Now, actions: &mut Vec<Action>) {
         if self.trigger_holds_everything(now, actions) {
             return;
         }

@@ -9,7 +9,7 @@ use super::operations::{Stage, Task};
 use super::triage::{Diagnosis, Sighting, Triage};
 use super::{Mode, Record};
 use crate::ledger::{Epochs, Legal, ProvedBy, Rule, WriteState};
-use crate::report::Finding;
+use crate::report::{Finding, FindingKey};
 use crate::tag::{Claims, Class, Inspection, Verdict};
 use crate::vocabulary::{Block, Now};
 
@@ -146,13 +146,11 @@ impl Engine {
         }
         let mut finding = self.finding(now, op, &triage.diagnosis(), triage.confirmed);
         if matches!(self.phase, Phase::Checking) {
+            // Remembered once it is told: a check that starts over from the tags finds it again.
             finding.known = self.known.contains(&finding.key());
-            if self.settings.mode != Mode::Check {
-                self.remember(&finding);
-            }
             return self.found_in_check(op, finding);
         }
-        finding.known = !self.remember(&finding);
+        finding.known = !self.remember(finding.key());
         let known = finding.known;
         actions.push(Action::Report(Box::new(finding), Some(op)));
         if !known {
@@ -163,11 +161,17 @@ impl Engine {
     }
 
     /// Whether the finding is new.
-    fn remember(&mut self, finding: &Finding) -> bool {
+    fn remember(&mut self, key: FindingKey) -> bool {
         if self.known.len() >= MAX_KNOWN {
             self.known.pop_first();
         }
-        self.known.insert(finding.key())
+        self.known.insert(key)
+    }
+
+    pub(super) fn remember_all(&mut self, keys: &[FindingKey]) {
+        keys.iter().for_each(|key| {
+            self.remember(*key);
+        });
     }
 
     /// The block has been dealt with, whatever came of it.

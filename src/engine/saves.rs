@@ -91,7 +91,9 @@ impl Engine {
         let nonce = mix(self.nonce_seed ^ mix(number));
         ledger.begin_epoch(Epoch { number, nonce }, self.settings.promise);
         self.next = ledger.durable();
-        self.read_back = self.next;
+        // What was not read back before a clean stop is read back after it, unless a whole pass has gone by.
+        let one_pass_back = Seq(self.next.0.saturating_sub(self.schedule.blocks()));
+        self.read_back = self.ledger().verified().max(one_pass_back);
         self.reading_back.clear();
         self.unflushed_since = None;
         self.saves.saved_next = self.next;
@@ -100,6 +102,14 @@ impl Engine {
     }
 
     pub(super) fn advance_opening(&mut self, now: Now, actions: &mut Vec<Action>) {
+        // Read and judged, but perhaps out of a volatile cache: under a stronger promise it is held to be durable only
+        // once a flush has made it so.
+        if self.flush_before_epoch {
+            if !self.flushing {
+                self.submit_flush(actions);
+            }
+            return;
+        }
         if self.saves.may_submit(now) {
             let ledger = self.ledger.as_ref().expect("an epoch is being opened");
             let reserved = reservation(ledger, self.next, self.saves.ahead);

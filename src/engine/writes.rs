@@ -207,6 +207,10 @@ impl Engine {
                 };
                 self.phase = Phase::Closing { outcome, flushed: true, saved: None };
             }
+            (Phase::Opening { .. }, Some(why)) => {
+                self.exit(Outcome::DeviceErrors(format!("the flush before the first epoch failed: {why}")), actions);
+            }
+            (Phase::Opening { .. }, None) => self.flush_before_epoch = false,
             (Phase::Running, Some(why)) if self.flush_failures > MAX_FLUSH_FAILURES => {
                 self.stop(Outcome::DeviceErrors(format!("{} flushes in a row failed: {why}", self.flush_failures)));
             }

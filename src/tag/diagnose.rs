@@ -13,8 +13,8 @@ use crate::vocabulary::{Block, Claim, Digest, Epoch, Issue, Promise};
 /// Epochs that are tried when the other half of a shorn atom is looked for.
 const EPOCHS_TRIED: usize = 8;
 
-/// A part of an atom counts as recognised from this many bytes on: two words that match by chance are one in 2^128.
-const RECOGNISED: usize = 16;
+/// A part of an atom counts as recognised from this many bytes on: a word that matches by chance is one in 2^64.
+const RECOGNISED: usize = 8;
 
 /// Shorn or corrupt.
 pub(super) fn damage(inspector: &Inspector, bytes: &[u8], atoms: &[Atom], index: u32, legal: &Legal) -> Class {
@@ -106,6 +106,7 @@ fn own_claim(inspector: &Inspector, bytes: &[u8], index: u32, block: Block) -> O
     let sensible = |tag: &Tag| {
         tag.run == inspector.sealer.run()
             && (tag.block, tag.atom) == (block, index)
+            && tag.claim.durable <= tag.claim.issue.seq
             && inspector.schedule.block_of(tag.claim.issue.seq) == block
     };
     let own = Tag::read(atom).filter(sensible);

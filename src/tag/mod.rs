@@ -10,6 +10,8 @@ mod format;
 mod inspect;
 mod payload;
 mod seal;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use format::{DIGEST, MAGIC, TAG_SIZE, Tag, VERSION, checksum_holds, field_at, seal_atom};

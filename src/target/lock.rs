@@ -1,7 +1,7 @@
 //! Holding a target: flock on the descriptor that does the I/O, retried for a while.
 
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
@@ -56,9 +56,17 @@ pub(crate) fn held(kernel: &Kernel, path: &Path) -> TargetError {
 
 fn holder(kernel: &Kernel, path: &Path) -> Option<String> {
     let meta = std::fs::metadata(path).ok()?;
-    let locks = std::fs::read_to_string(kernel.proc.join("locks")).ok()?;
     // The kernel files a lock under the inode of the node, not under the device behind it.
-    let pid = procfs::lock_holder(&locks, DevNum::of(meta.dev()), meta.ino())?;
+    let find = |locks: String| procfs::lock_holder(&locks, DevNum::of(meta.dev()), meta.ino());
+    let pid = (0..3).find_map(|_| find(locks(kernel)?))?;
     let name = std::fs::read_to_string(kernel.proc.join(format!("{pid}/comm"))).unwrap_or_default();
     Some(format!("process {pid} ({})", name.trim()))
+}
+
+/// The list moves between two reads while others lock and unlock, and a line may slip through the gap: large reads,
+/// and more than one attempt.
+fn locks(kernel: &Kernel) -> Option<String> {
+    let mut text = Vec::with_capacity(1 << 16);
+    File::open(kernel.proc.join("locks")).ok()?.read_to_end(&mut text).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned())
 }
