@@ -60,6 +60,11 @@ fn run(honest: bool, name: &str, count: u64, must_be_covered: &[&str]) {
                         }
                         Err(why) => {
                             gathered.3 += 1;
+                            if let Ok(path) = std::env::var("SCRUBD_SIM_ALL") {
+                                use std::io::Write;
+                                let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+                                writeln!(file, "{seed} {honest} {}", why.replace('\n', " ")).unwrap();
+                            }
                             if gathered.2.len() < TOLD {
                                 gathered.2.push((seed, why));
                             }

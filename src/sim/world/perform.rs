@@ -54,6 +54,7 @@ impl World {
             let next = self.pending.first_key_value().map(|(key, _)| *key);
             let Some(key) = next.filter(|key| wake.is_none_or(|wake| key.0 <= wake.max(self.now_ns))) else {
                 match wake {
+                    Some(_) if !events.is_empty() => {}
                     Some(wake) => self.now_ns = self.now_ns.max(wake),
                     // A second time without anything to do is a standstill.
                     None if events.is_empty() && self.settings.nudged && !self.asleep => {

@@ -20,7 +20,9 @@ impl Watcher for Counts {
                 if blocks.total != scene.disk.blocks() || sum > blocks.total || whole && sum != blocks.total {
                     return Err(format!("{sum} of {} blocks are accounted for: {blocks:?}", blocks.total));
                 }
-                if (blocks.findings > 0) != (judgement.verdict == Overall::Violated) {
+                // A check that was broken off accuses nobody: it may yet have met a tag that is ahead of the ledger.
+                let silent = judgement.verdict == Overall::Incomplete;
+                if !silent && (blocks.findings > 0) != (judgement.verdict == Overall::Violated) {
                     return Err(format!("{:?} with {} findings", judgement.verdict, blocks.findings));
                 }
             }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use scrubd::ledger::{Checkpoint, WriteState};
 use scrubd::sim::{Content, Damage, Origin, Scene, WriteFact};
 use scrubd::tag::Class;
-use scrubd::vocabulary::{Block, Promise, Seq};
+use scrubd::vocabulary::{Block, Seq};
 
 /// What was known when the check began.
 pub struct Knowledge {
@@ -85,6 +85,8 @@ impl Knowledge {
         match (older, named.is_empty()) {
             (0, true) => return None,
             (_, false) => {}
+            // Where epochs were forgotten, an older issue of the right number may or may not be told from it.
+            _ if self.by_number_only => named.extend([Class::Torn, Class::LostWrite, Class::Unserializable]),
             _ if older == total => named.extend([Class::LostWrite, Class::Unserializable]),
             _ => named.extend([Class::Torn]),
         }
@@ -120,10 +122,4 @@ pub fn something_is_wrong(block: Block, scene: Scene<'_>) -> bool {
         Origin::Before => due.is_some(),
         Origin::Damaged(..) => true,
     })
-}
-
-/// The promise is of no interest here beyond what the loaded checkpoint says.
-#[allow(dead_code, reason = "kept for the promise changes of issue 3")]
-pub fn weaker(promise: Promise) -> bool {
-    promise < Promise::Flush
 }
