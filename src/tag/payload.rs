@@ -41,15 +41,29 @@ impl BlockSeed {
         mix(self.base.wrapping_add(self.last) ^ u64::from(atom))
     }
 
-    /// Fills one atom's payload, behind the tag.
+    /// Fills one atom's payload, behind the tag, with the widest vectors that the CPU has.
     ///
     /// # Panics
     /// When the atom is shorter than a tag.
+    pub(super) fn fill(self, vectors: pulp::Arch, atom: u32, bytes: &mut [u8]) {
+        let (words, _) = bytes[TAG_SIZE..].as_chunks_mut();
+        vectors.dispatch(Fill { counter: self.atom(atom), words });
+    }
+}
+
+/// The loop, as a type: inlined into a copy for each kind of CPU, or it would be compiled for the oldest.
+struct Fill<'a> {
+    counter: u64,
+    words: &'a mut [[u8; 8]],
+}
+
+impl pulp::NullaryFnOnce for Fill<'_> {
+    type Output = ();
+
     #[inline(always)]
-    pub(super) fn fill(self, atom: u32, bytes: &mut [u8]) {
-        let mut counter = self.atom(atom);
-        let (words, _) = bytes[TAG_SIZE..].as_chunks_mut::<8>();
-        for word in words {
+    fn call(self) {
+        let mut counter = self.counter;
+        for word in self.words {
             counter = counter.wrapping_add(GAMMA);
             *word = scramble(counter).to_le_bytes();
         }
@@ -58,9 +72,9 @@ impl BlockSeed {
 
 #[inline(always)]
 fn scramble(counter: u64) -> u64 {
-    let word = counter.wrapping_add((counter & 0xffff_ffff) * A);
+    let word = counter.wrapping_add((counter & 0xffff_ffff).wrapping_mul(A));
     let word = word ^ word >> 28;
-    let word = word.wrapping_add((word & 0xffff_ffff) * B);
+    let word = word.wrapping_add((word & 0xffff_ffff).wrapping_mul(B));
     word ^ word >> 33
 }
 
@@ -72,7 +86,7 @@ mod tests {
     fn payload(seq: u64, epoch: u64, atom: u32) -> Vec<u8> {
         let issue = Issue { seq: Seq(seq), epoch: Epoch { number: epoch, nonce: 1 } };
         let mut bytes = vec![0; 4096];
-        BlockSeed::of(RunKey::of(RunId([3; 16])), Block(9), issue).fill(atom, &mut bytes);
+        BlockSeed::of(RunKey::of(RunId([3; 16])), Block(9), issue).fill(pulp::Arch::new(), atom, &mut bytes);
         bytes.split_off(TAG_SIZE)
     }
 

@@ -39,16 +39,14 @@ impl Sealer {
     pub fn seal(&self, block: Block, claim: &Claim, bytes: &mut [u8]) {
         assert_eq!(bytes.len(), self.geometry.block_size as usize, "one block");
         assert!(claim.durable <= claim.issue.seq, "frontier {} in write {}", claim.durable, claim.issue.seq);
-        self.vectors.dispatch(|| {
-            let seed = BlockSeed::of(self.key, block, claim.issue);
-            for (index, atom) in (0..).zip(bytes.chunks_exact_mut(self.geometry.atom as usize)) {
-                seed.fill(index, atom);
-                self.tag(block, index, claim).write(atom);
-                if index > 0 {
-                    seal_atom(atom);
-                }
+        let seed = BlockSeed::of(self.key, block, claim.issue);
+        for (index, atom) in (0..).zip(bytes.chunks_exact_mut(self.geometry.atom as usize)) {
+            seed.fill(self.vectors, index, atom);
+            self.tag(block, index, claim).write(atom);
+            if index > 0 {
+                seal_atom(atom);
             }
-        });
+        }
         // The first atom last: its checksum covers the digest, which covers the other atoms' checksums.
         if self.geometry.digest == Digest::Blake3 {
             let digest = self.digest(bytes);
@@ -90,7 +88,7 @@ impl Sealer {
             return whole;
         }
         let mut bytes = vec![0; self.geometry.atom as usize];
-        self.vectors.dispatch(|| BlockSeed::of(self.key, block, claim.issue).fill(atom, &mut bytes));
+        BlockSeed::of(self.key, block, claim.issue).fill(self.vectors, atom, &mut bytes);
         self.tag(block, atom, claim).write(&mut bytes);
         seal_atom(&mut bytes);
         bytes
