@@ -34,6 +34,8 @@ pub enum Damage {
     Zeroed,
     /// Front of one write, back of an older one.
     Shorn,
+    /// Whole, and written by nobody.
+    Planted,
 }
 
 /// A block's worth of bytes and where they come from. An atom on the disk is one atom's worth of one of these.
@@ -361,6 +363,18 @@ impl Disk {
             Fault::UnreadableBlock => cell.unreadable = true,
             _ => {}
         }
+    }
+
+    /// Contents that come from nowhere: a late landing, another writer. On the media at once.
+    pub fn plant(&mut self, block: Block, origin: Origin, bytes: Vec<u8>) {
+        let every = self.every_atom();
+        let content = Arc::new(Content { origin, home: block, bytes });
+        self.cells[block.0 as usize].put(every, &content);
+    }
+
+    /// A block that could not be read can be read again.
+    pub fn heal(&mut self, block: Block) {
+        self.cells[block.0 as usize].unreadable = false;
     }
 
     /// Power is lost: each volatile atom becomes what the chooser says, and nothing is in flight any more.

@@ -135,7 +135,6 @@ fn plan(seed: u64, honest: bool, hashed: bool, random: &mut Random) -> Plan {
         power_loss_protected: promise == Promise::Ack,
         failed_flush_shows: random.chance(500) && std::env::var("NOSHOW").is_err(),
         pace,
-        nudged: std::env::var("SCRUBD_SIM_NUDGE").is_ok(),
         hashed,
     };
     let before = random.pick(&[
@@ -204,9 +203,6 @@ pub fn live(seed: u64, honest: bool, hashed: bool) -> Result<Told, String> {
     let steps = story(&mut world, &mut plan, honest, &mut random)?;
     let mut covered = covered.borrow().clone();
     covered.count("histories", 1);
-    if world.nudges > 0 {
-        covered.count("nudges", world.nudges);
-    }
     Ok(Told { covered, steps, hash: world.hash() })
 }
 

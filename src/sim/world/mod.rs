@@ -62,9 +62,6 @@ pub struct WorldSettings {
     pub failed_flush_shows: bool,
     /// How long things take.
     pub pace: Pace,
-    /// Step an engine that sleeps although nothing is pending, once, as a shell with a watchdog would. Off, such a sleep
-    /// is an error.
-    pub nudged: bool,
     /// Keep a hash of everything that passes, at the cost of formatting it.
     pub hashed: bool,
 }
@@ -133,9 +130,6 @@ pub struct World {
     /// Writes handed over by this start.
     pub writes_of_start: u64,
     hash: u64,
-    /// Times that a sleeping engine had to be nudged.
-    pub nudges: u64,
-    asleep: bool,
     spins: u32,
     exited: Option<Outcome>,
 }
@@ -182,8 +176,6 @@ impl World {
             steps: 0,
             writes_of_start: 0,
             hash: settings.seed,
-            nudges: 0,
-            asleep: false,
             spins: 0,
             exited: None,
             settings,

@@ -40,13 +40,9 @@ impl World {
 
     /// Lets the next thing happen, and now and then a few more, and returns what the engine is to be told.
     pub(super) fn pass_time(&mut self) -> Result<Vec<Event>, String> {
-        let mut wake = self.engine.as_ref().and_then(|engine| engine.next_wake());
+        let wake = self.engine.as_ref().and_then(|engine| engine.next_wake());
         if self.spins > 3 && wake.is_some_and(|wake| wake <= self.now_ns) {
-            if !self.settings.nudged {
-                return Err(format!("woken again and again for nothing: {:?}", self.status()));
-            }
-            self.nudges += 1;
-            wake = Some(self.now_ns + 1_000_000);
+            return Err(format!(\"woken again and again for nothing: {:?}\", self.status()));
         }
         let wanted = 1 + self.random.below(self.settings.pace.batch);
         let mut events = Vec::new();
@@ -56,12 +52,6 @@ impl World {
                 match wake {
                     Some(_) if !events.is_empty() => {}
                     Some(wake) => self.now_ns = self.now_ns.max(wake),
-                    // A second time without anything to do is a standstill.
-                    None if events.is_empty() && self.settings.nudged && !self.asleep => {
-                        self.asleep = true;
-                        self.nudges += 1;
-                        return Ok(events);
-                    }
                     None if events.is_empty() => {
                         return Err(format!("nothing is pending and the engine sleeps: {:?}", self.status()));
                     }
@@ -69,7 +59,6 @@ impl World {
                 }
                 break;
             };
-            self.asleep = false;
             self.now_ns = self.now_ns.max(key.0);
             let pending = self.pending.remove(&key).expect("seen just now");
             if let Some(event) = self.happen(pending)? {

@@ -79,6 +79,9 @@ impl Knowledge {
                 Origin::Damaged(Damage::Zeroed, _) => {
                     named.insert(Class::Zeroed);
                 }
+                Origin::Damaged(Damage::Planted, _) => {
+                    named.insert(Class::Phantom);
+                }
                 Origin::Damaged(Damage::Shorn, _) => named.extend([Class::Shorn, Class::Corrupt]),
             }
         }
