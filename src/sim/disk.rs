@@ -227,9 +227,8 @@ impl Disk {
             Some(Fault::MisdirectedWrite(to)) => self.land(to, &content, every, id, durable),
             _ => self.land(block, &content, every, id, durable),
         }
-        let damage = fault.filter(|fault| {
-            matches!(fault, Fault::BitFlip | Fault::Zeroed | Fault::OldContent | Fault::Shorn)
-        });
+        let damage =
+            fault.filter(|fault| matches!(fault, Fault::BitFlip | Fault::Zeroed | Fault::OldContent | Fault::Shorn));
         if let Some(fault) = damage {
             self.damage(block, fault);
         }

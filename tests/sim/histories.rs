@@ -84,7 +84,7 @@ impl Story {
     }
 
     fn check_with_state(&mut self, current: bool) -> Judgement {
-        let settings = Settings { mode: Mode::Check, ..self.settings.clone() };
+        let settings = Settings { mode: Mode::Check, queue_depth: 16, ..self.settings.clone() };
         self.world.start(&settings, current, &real).unwrap();
         self.world.run_to_exit().unwrap();
         self.world.judgements.last().expect("a check judges").clone()
@@ -373,7 +373,9 @@ fn reservation_skipped_is_phantom_not_stale() {
 #[test]
 fn torn_first_pass_over_old_runs_tags_with_misdirected_write() {
     for seed in 0..20 {
-        let mut story = Story::new(8, seed, at(3, Fault::MisdirectedWrite(Block(6))), false, Before::OtherRun);
+        let mut script = Script::default();
+        script.plan(At::OfBlock(Block(3), 0), Fault::MisdirectedWrite(Block(6)));
+        let mut story = Story::new(8, seed, script, false, Before::OtherRun);
         story.settings.queue_depth = 2;
         story.start();
         story.until_issued(5);

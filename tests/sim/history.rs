@@ -10,9 +10,7 @@ use scrubd::ledger::Checkpoint;
 use scrubd::report::Overall;
 use scrubd::sim::{At, Core, Ending, Fault, Pace, Planned, Random, Script, World, WorldSettings};
 use scrubd::tag::Sealer;
-use scrubd::vocabulary::{
-    Block, Claim, Digest, Epoch, Geometry, Issue, LABEL_AREA, Order, Promise, RunId, Seq,
-};
+use scrubd::vocabulary::{Block, Claim, Digest, Epoch, Geometry, Issue, LABEL_AREA, Order, Promise, RunId, Seq};
 
 use crate::oracles::{self, Coverage, Covered};
 
@@ -273,9 +271,7 @@ fn one_life(world: &mut World, plan: &Plan, random: &mut Random) -> Result<Optio
     // A disk that keeps failing may never get so far: enough is enough.
     let enough = 40_000;
     let mut done = |world: &World| {
-        world.steps() >= most_steps.min(enough)
-            || world.writes_of_start > most_writes
-            || cut_at_fire && world.fires > 0
+        world.steps() >= most_steps.min(enough) || world.writes_of_start > most_writes || cut_at_fire && world.fires > 0
     };
     if let Ending::Exited(outcome) = world.run(&mut done)? {
         return Ok(Some(outcome));

@@ -62,7 +62,8 @@ fn run(honest: bool, name: &str, count: u64, must_be_covered: &[&str]) {
                             gathered.3 += 1;
                             if let Ok(path) = std::env::var("SCRUBD_SIM_ALL") {
                                 use std::io::Write;
-                                let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+                                let mut file =
+                                    std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
                                 writeln!(file, "{seed} {honest} {}", why.replace('\n', " ")).unwrap();
                             }
                             if gathered.2.len() < TOLD {
@@ -76,7 +77,11 @@ fn run(honest: bool, name: &str, count: u64, must_be_covered: &[&str]) {
     });
     let (covered, steps, mut failures, failed) = gathered.into_inner().expect("no panic while it was held");
     let took = started.elapsed().as_secs_f64();
-    println!("{name}: {count} histories, {:.0} a second, {:.0} steps each", count as f64 / took, steps as f64 / count as f64);
+    println!(
+        "{name}: {count} histories, {:.0} a second, {:.0} steps each",
+        count as f64 / took,
+        steps as f64 / count as f64
+    );
     covered.0.iter().for_each(|(what, times)| println!("  {times:>10}  {what}"));
     failures.sort_by_key(|(seed, _)| *seed);
     for (seed, why) in &failures {

@@ -397,12 +397,8 @@ impl World {
     }
 
     fn show(&mut self, sight: &Sight<'_>) -> Result<(), String> {
-        let scene = Scene {
-            now_ns: self.now_ns,
-            truth: &self.truth,
-            disk: &self.disk,
-            schedule: self.inspector.schedule(),
-        };
+        let scene =
+            Scene { now_ns: self.now_ns, truth: &self.truth, disk: &self.disk, schedule: self.inspector.schedule() };
         self.watchers.iter_mut().try_for_each(|watcher| watcher.watch(sight, scene))
     }
 

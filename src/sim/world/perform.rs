@@ -42,7 +42,7 @@ impl World {
     pub(super) fn pass_time(&mut self) -> Result<Vec<Event>, String> {
         let wake = self.engine.as_ref().and_then(|engine| engine.next_wake());
         if self.spins > 3 && wake.is_some_and(|wake| wake <= self.now_ns) {
-            return Err(format!(\"woken again and again for nothing: {:?}\", self.status()));
+            return Err(format!("woken again and again for nothing: {:?}", self.status()));
         }
         let wanted = 1 + self.random.below(self.settings.pace.batch);
         let mut events = Vec::new();
@@ -228,7 +228,8 @@ impl World {
 
     /// The buffer of an operation, which nothing else may be using.
     fn take(&mut self, op: OpId, what: &str) -> Result<&mut Buffer, String> {
-        let buffer = self.buffers.get_mut(op.0 as usize).ok_or_else(|| format!("{what} of {op:?}: no such operation"))?;
+        let buffer =
+            self.buffers.get_mut(op.0 as usize).ok_or_else(|| format!("{what} of {op:?}: no such operation"))?;
         if std::mem::replace(&mut buffer.busy, true) {
             return Err(format!("{what} of {op:?}, which is busy"));
         }

@@ -16,7 +16,8 @@ impl Watcher for Counts {
             Sight::Acted(Action::Judged(judgement)) => {
                 let blocks = &judgement.blocks;
                 let sum = blocks.intact + blocks.rolled_back + blocks.interrupted + blocks.unwritten + blocks.findings;
-                let whole = judgement.verdict == Overall::Intact || self.check && judgement.verdict == Overall::Violated;
+                let whole =
+                    judgement.verdict == Overall::Intact || self.check && judgement.verdict == Overall::Violated;
                 if blocks.total != scene.disk.blocks() || sum > blocks.total || whole && sum != blocks.total {
                     return Err(format!("{sum} of {} blocks are accounted for: {blocks:?}", blocks.total));
                 }

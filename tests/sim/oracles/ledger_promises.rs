@@ -3,9 +3,9 @@
 //! in the epoch that the checkpoint demands.
 
 use scrubd::engine::Action;
+use scrubd::ledger::WriteState;
 use scrubd::sim::{Scene, Sight, Watcher};
 use scrubd::vocabulary::Seq;
-use scrubd::ledger::WriteState;
 
 #[derive(Default)]
 pub struct LedgerPromises {
