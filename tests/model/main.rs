@@ -387,12 +387,12 @@ fn exhaust(blocks: usize, order: Order, steps: u32, later: &[u32]) {
 
 #[test]
 fn one_block_through_two_cuts() {
-    exhaust(1, Order::Sequential, 12, &[9]);
+    exhaust(1, Order::Sequential, 9, &[7]);
 }
 
 #[test]
 fn one_block_through_three_cuts() {
-    exhaust(1, Order::Sequential, 7, &[6, 5]);
+    exhaust(1, Order::Sequential, 6, &[5, 5]);
 }
 
 #[test]
@@ -402,10 +402,10 @@ fn two_blocks_and_one_cut() {
 
 #[test]
 fn two_blocks_through_two_cuts() {
-    exhaust(2, Order::Random, 8, &[5]);
+    exhaust(2, Order::Random, 7, &[5]);
 }
 
 #[test]
 fn three_blocks_and_one_cut() {
-    exhaust(3, Order::Sequential, 11, &[]);
+    exhaust(3, Order::Sequential, 10, &[]);
 }

@@ -119,7 +119,10 @@ fn at(nth: u64, fault: Fault) -> Script {
 fn flush_lies_only_on_rewritten_window() {
     let mut convicted_by_itself = 0;
     for seed in 0..20 {
-        let mut story = Story::new(4, seed, at(1, Fault::LyingFlush), false, Before::Zeros);
+        // All flushes lie but the first.
+        let mut script = Script::default();
+        (1..100).for_each(|nth| script.plan(At::Nth(nth), Fault::LyingFlush));
+        let mut story = Story::new(4, seed, script, false, Before::Zeros);
         story.start();
         story.until("a write that attests to the lying flush", |world| {
             world.truth().writes().last().is_some_and(|write| write.claim.durable >= Seq(8) && !write.completed)
@@ -372,19 +375,25 @@ fn reservation_skipped_is_phantom_not_stale() {
 /// nothing is guaranteed. A write of ours in a block where it does not belong is not.
 #[test]
 fn torn_first_pass_over_old_runs_tags_with_misdirected_write() {
-    for seed in 0..20 {
+    let mut told = 0;
+    for seed in 0..40 {
         let mut script = Script::default();
-        script.plan(At::OfBlock(Block(3), 0), Fault::MisdirectedWrite(Block(6)));
+        script.plan(At::OfBlock(Block(3), 0), Fault::MisdirectedWrite(Block(7)));
         let mut story = Story::new(8, seed, script, false, Before::OtherRun);
         story.settings.queue_depth = 2;
         story.start();
-        story.until_issued(5);
+        story.until("the misdirected write", |world| world.truth().of_block(Block(3)).next().is_some());
+        if story.world.truth().of_block(Block(7)).next().is_some() {
+            // Its own write may survive there as well, as the order of the first writes is not fixed.
+            continue;
+        }
+        told += 1;
         let mut random = Random::new(seed);
-        story.cut(|block, atom| if block == Block(6) { atom == 0 } else { random.chance(500) });
+        story.cut(|block, atom| if block == Block(7) { atom == 0 } else { random.chance(500) });
         let judgement = story.check();
-        assert_eq!(classes(&judgement), [(6, Class::Misdirected)], "{judgement:#?}");
+        assert_eq!(classes(&judgement), [(7, Class::Misdirected)], "{judgement:#?}");
         assert_eq!(judgement.findings[0].home, Some(Block(3)));
-    }
+    }    assert!(told > 10);
 }
 
 /// The process was killed with a write in flight, and the kernel lands it long after the next process has written and

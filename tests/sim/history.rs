@@ -131,7 +131,7 @@ fn plan(seed: u64, honest: bool, hashed: bool, random: &mut Random) -> Plan {
         run: RUN,
         seed,
         power_loss_protected: promise == Promise::Ack,
-        failed_flush_shows: random.chance(500) && std::env::var("NOSHOW").is_err(),
+        failed_flush_shows: random.chance(500),
         pace,
         hashed,
     };
@@ -308,7 +308,6 @@ fn one_life(world: &mut World, plan: &Plan, random: &mut Random) -> Result<Optio
 
 fn interfere(world: &mut World, plan: &Plan, random: &mut Random) -> Result<(), String> {
     match random.below(5) {
-        0 | 1 if std::env::var("NOBLIP").is_ok() => Ok(()),
         0 | 1 => {
             let mut chance = random.fork();
             world.blip(&mut |_, _, choices| chance.below(choices as u64) as usize)

@@ -1,5 +1,6 @@
 //! Many seeds over all cores. A failure prints its seed and the line that replays it.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +35,7 @@ fn run(honest: bool, name: &str, count: u64, must_be_covered: &[&str]) {
         return;
     }
     let (next, started) = (AtomicU64::new(0), Instant::now());
-    let gathered = Mutex::new((Covered::default(), 0, Vec::new(), 0_u64));
+    let gathered = Mutex::new((Covered::default(), 0, Vec::new(), BTreeMap::<String, (u64, u64)>::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
@@ -59,13 +60,7 @@ fn run(honest: bool, name: &str, count: u64, must_be_covered: &[&str]) {
                             gathered.1 += told.steps;
                         }
                         Err(why) => {
-                            gathered.3 += 1;
-                            if let Ok(path) = std::env::var("SCRUBD_SIM_ALL") {
-                                use std::io::Write;
-                                let mut file =
-                                    std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
-                                writeln!(file, "{seed} {honest} {}", why.replace('\n', " ")).unwrap();
-                            }
+                            gathered.3.entry(kind_of(&why)).or_insert((0, seed)).0 += 1;
                             if gathered.2.len() < TOLD {
                                 gathered.2.push((seed, why));
                             }
@@ -75,7 +70,7 @@ fn run(honest: bool, name: &str, count: u64, must_be_covered: &[&str]) {
             });
         }
     });
-    let (covered, steps, mut failures, failed) = gathered.into_inner().expect("no panic while it was held");
+    let (covered, steps, mut failures, kinds) = gathered.into_inner().expect("no panic while it was held");
     let took = started.elapsed().as_secs_f64();
     println!(
         "{name}: {count} histories, {:.0} a second, {:.0} steps each",
@@ -87,6 +82,10 @@ fn run(honest: bool, name: &str, count: u64, must_be_covered: &[&str]) {
     for (seed, why) in &failures {
         println!("seed {seed}: {why}\n  replay: SCRUBD_SIM_SEED={seed} cargo test --test sim {name} -- --nocapture\n");
     }
+    for (kind, (times, seed)) in &kinds {
+        println!("{times:>6} failures, seed {seed} among them: {kind}");
+    }
+    let failed: u64 = kinds.values().map(|(times, _)| times).sum();
     assert_eq!(failed, 0, "{failed} of {count} {name} failed");
     // A handful of seeds cannot get everywhere.
     if count >= 1000 {
@@ -94,6 +93,11 @@ fn run(honest: bool, name: &str, count: u64, must_be_covered: &[&str]) {
         let zero = covered.0.iter().filter(|(_, times)| **times == 0).map(|(what, _)| what);
         assert!(missing.is_empty(), "never happened: {missing:?} (and zero: {:?})", zero.collect::<Vec<_>>());
     }
+}
+
+/// What a failure has in common with others of its kind: its first words, without the numbers.
+fn kind_of(why: &str) -> String {
+    why.chars().filter(|c| !c.is_ascii_digit()).take(70).map(|c| if c == '\n' { ' ' } else { c }).collect()
 }
 
 fn seeds() -> u64 {
