@@ -1,0 +1,134 @@
+//! Doing what the engine says, in its order.
+
+use super::driver::{Driver, FLUSH, Told};
+use super::error::DaemonError;
+use super::journal::Exhibit;
+use super::notes::verdict_in_words;
+use super::work::{Look, SealJob, VerifyJob};
+use crate::engine::{Action, Event, Fired, OnFinding, OpId, Outcome, Reason, Record};
+use crate::report::{Finding, Judgement};
+use crate::ring::{Kind, Request, Token};
+use crate::tag::contents_hash;
+use crate::vocabulary::POISON;
+
+impl Driver {
+    /// Does it all. `Some` when it is over.
+    pub(super) fn perform(&mut self, actions: &mut Vec<Action>) -> Result<Option<Outcome>, DaemonError> {
+        for action in actions.drain(..) {
+            // What was noted is durable before anything that may follow from it.
+            if !matches!(action, Action::Record(_) | Action::Report(..) | Action::Judged(_) | Action::Fire(_)) {
+                // Why it failed is in the journal's trouble; the disk under test does not stop for it.
+                drop(self.settle());
+            }
+            if let Some(outcome) = self.perform_one(action)? {
+                return Ok(Some(outcome));
+            }
+        }
+        drop(self.settle());
+        Ok(None)
+    }
+
+    fn perform_one(&mut self, action: Action) -> Result<Option<Outcome>, DaemonError> {
+        match action {
+            Action::Seal(op, block, claim) => {
+                let buffer = self.take(op);
+                self.seal_jobs.push(SealJob { op, buffer, block, claim });
+            }
+            Action::Write { op, block, dsync } => {
+                let kind = Kind::Write { offset: self.geometry.offset_of(block), dsync };
+                self.submit(op, kind);
+            }
+            Action::Read(op, block) => {
+                self.buffers[op.0 as usize].as_mut().expect("a read has its buffer").fill(POISON);
+                let kind = Kind::Read { offset: self.geometry.offset_of(block) };
+                self.submit(op, kind);
+            }
+            Action::Flush => self.ring.submit(Request { token: FLUSH, kind: Kind::Flush, buffer: None }),
+            Action::Inspect(op, legal) => self.look(op, Look::Judge(Box::new(legal))),
+            Action::Survey(op, block) => self.look(op, Look::Hear(block)),
+            Action::Save(checkpoint) => {
+                let saver = self.saver.as_mut();
+                saver.ok_or_else(|| DaemonError::Internal("a check saves nothing".to_owned()))?.save(checkpoint)?;
+            }
+            Action::Report(finding, op) => self.report(&finding, op),
+            Action::Record(record) => self.record(&record),
+            Action::Judged(judgement) => self.judged(*judgement),
+            Action::Fire(reason) => self.fire(reason)?,
+            Action::Exit(outcome) => return Ok(Some(outcome)),
+        }
+        Ok(None)
+    }
+
+    fn submit(&mut self, op: OpId, kind: Kind) {
+        let buffer = Some(self.take(op));
+        self.ring.submit(Request { token: Token(op.0), kind, buffer });
+    }
+
+    fn look(&mut self, op: OpId, look: Look) {
+        let buffer = self.take(op);
+        self.verify_jobs.push(VerifyJob { op, buffer, look });
+    }
+
+    fn record(&mut self, record: &Record) {
+        match record {
+            Record::PassWritten { .. } => tracing::debug!(?record, "record"),
+            Record::EpochBegan { .. } | Record::Stopped { .. } | Record::Triggered { .. } => {
+                tracing::info!(?record, "record");
+            }
+            _ => tracing::warn!(?record, "record"),
+        }
+        if matches!(record, Record::StateDistrusted { .. } | Record::DeviceReset { .. }) {
+            // What was seen so far is judged anew.
+            self.suspects.clear();
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.record(record);
+        }
+    }
+
+    fn report(&mut self, finding: &Finding, op: Option<OpId>) {
+        let Finding { class, block, offset, detail, known, .. } = finding;
+        tracing::error!(%class, %block, offset, known, "a promise is broken: {detail}");
+        let suspect = self.suspects.take(finding.block);
+        let Some(journal) = &mut self.journal else { return };
+        let buffer = op.and_then(|op| self.buffers[op.0 as usize].as_deref());
+        let is_it = |bytes: &&[u8]| contents_hash(bytes) == finding.contents;
+        let first = suspect.as_ref().map(|suspect| suspect.bytes.as_slice());
+        // The very bytes that the finding speaks of, where they are still to be had; else what was read last.
+        let found = first.filter(is_it).or(buffer.filter(is_it)).or(buffer).unwrap_or_default();
+        let expected = suspect.as_ref().filter(|_| found.len() == self.geometry.block_size as usize);
+        let expected = expected.and_then(|suspect| self.inspector.expectation(found, &suspect.legal));
+        let latch = self.on_finding == OnFinding::Stop;
+        journal.report(finding, &Exhibit { found, expected: expected.as_deref() }, latch);
+    }
+
+    fn judged(&mut self, judgement: Judgement) {
+        let words = verdict_in_words(&judgement);
+        tracing::info!("verdict: {words}");
+        if let Some(journal) = &mut self.journal {
+            journal.judged(&self.name, self.run_id, &judgement);
+        }
+        self.judgement = Some(judgement);
+        // The findings of the check were reported before.
+        self.suspects.clear();
+    }
+
+    /// The trigger is on record before its command runs: whoever comes after the cut can read why it was cut.
+    fn fire(&mut self, reason: Reason) -> Result<(), DaemonError> {
+        if let Err(why) = self.settle() {
+            self.events.push(Event::Fired(Fired::Unrecorded(why)));
+            return Ok(());
+        }
+        let newest = self.saver.as_ref().and_then(|saver| saver.newest.clone());
+        self.tell(Told::Fire(reason, newest))
+    }
+
+    /// Makes the journal durable.
+    fn settle(&mut self) -> Result<(), String> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let settled = journal.settle();
+        let trouble = journal.take_trouble();
+        trouble.into_iter().for_each(|trouble| self.warn(trouble));
+        settled
+    }
+}

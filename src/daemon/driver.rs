@@ -1,0 +1,233 @@
+//! The data plane: one thread that owns ring, pools, buffers and journal, and does what the engine says.
+//!
+//! Each buffer has one owner at a time: its operation's slot here, a job in a pool, or a request in the ring. What the
+//! engine asks of an operation is done to the buffer in its slot; a slot that is empty then is a fault of scrubd.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use tokio::sync::mpsc;
+
+use super::board::{self, Board, Snapshot, Stopwatches};
+use super::clock::Clock;
+use super::error::DaemonError;
+use super::journal::Journal;
+use super::saver::Saver;
+use super::suspects::Suspects;
+use super::work::{SealDone, SealJob, Seen, VerifyDone, VerifyJob};
+use crate::engine::{Engine, Event, Fault, OnFinding, OpId, Outcome, Reason};
+use crate::pool::Pool;
+use crate::report::Judgement;
+use crate::ring::{Buffer, Completion, IoFailure, Kind, Ring, Token};
+use crate::tag::{Inspector, Verdict};
+use crate::vocabulary::{Geometry, RunId};
+
+/// Longest sleep: the status is put up this often when nothing happens.
+const HOUSEKEEPING: Duration = Duration::from_millis(250);
+
+/// The flush's name in the ring; an operation's is its number.
+pub(super) const FLUSH: Token = Token(u32::MAX);
+
+/// What the data plane tells the control plane.
+pub(super) enum Told {
+    /// The engine has made its first step.
+    Started,
+    /// Run the trigger's command. The trigger is on record, the ledger durable in this slot.
+    Fire(Reason, Option<PathBuf>),
+}
+
+/// How the data plane ended.
+pub(super) struct Finish {
+    pub(super) outcome: Outcome,
+    pub(super) judgement: Option<Judgement>,
+    pub(super) snapshot: Snapshot,
+}
+
+/// Everything that the thread owns. Fields in the order in which they are let go: nothing that a worker or the kernel
+/// still uses goes before them.
+pub(super) struct Driver {
+    pub(super) engine: Engine,
+    pub(super) seal: Pool<SealJob, SealDone>,
+    pub(super) verify: Pool<VerifyJob, VerifyDone>,
+    pub(super) ring: Box<dyn Ring>,
+    /// By operation; `None` while a worker or the ring has it.
+    pub(super) buffers: Vec<Option<Buffer>>,
+    /// `None` where nothing may be written.
+    pub(super) saver: Option<Saver>,
+    pub(super) journal: Option<Journal>,
+    pub(super) suspects: Suspects,
+    pub(super) inspector: Inspector,
+    pub(super) geometry: Geometry,
+    pub(super) run_id: RunId,
+    pub(super) name: String,
+    pub(super) on_finding: OnFinding,
+    pub(super) clock: Clock,
+    pub(super) inbox: Receiver<Event>,
+    pub(super) told: mpsc::Sender<Told>,
+    pub(super) board: Arc<Board>,
+    pub(super) stopwatches: Stopwatches,
+    pub(super) warnings: Vec<String>,
+    pub(super) judgement: Option<Judgement>,
+    pub(super) seal_jobs: Vec<SealJob>,
+    pub(super) verify_jobs: Vec<VerifyJob>,
+    pub(super) events: Vec<Event>,
+    /// When the status was last put up.
+    pub(super) published: Option<Instant>,
+}
+
+impl Driver {
+    /// Runs until the engine says that it is over.
+    pub(super) fn run(mut self) -> Result<Finish, DaemonError> {
+        let (mut actions, mut landed) = (Vec::new(), Vec::new());
+        let mut started = false;
+        loop {
+            self.collect()?;
+            let now = self.clock.now();
+            self.engine.step(now, &self.events, &mut actions);
+            self.events.clear();
+            if let Some(outcome) = self.perform(&mut actions)? {
+                return Ok(self.finish(outcome));
+            }
+            self.seal.submit(&mut self.seal_jobs);
+            self.verify.submit(&mut self.verify_jobs);
+            if !std::mem::replace(&mut started, true) {
+                self.publish();
+                self.tell(Told::Started)?;
+            }
+            let timeout = self.patience();
+            self.ring.reap(&mut landed, Some(timeout)).map_err(DaemonError::RingFailed)?;
+            landed.drain(..).for_each(|completion| self.land(completion));
+            if self.published.is_none_or(|last| last.elapsed() >= board::INTERVAL) {
+                self.publish();
+            }
+        }
+    }
+
+    /// What the pools, the store and the control plane have to say.
+    fn collect(&mut self) -> Result<(), DaemonError> {
+        let mut sealed = Vec::new();
+        self.seal.collect(&mut sealed)?;
+        for SealDone { op, buffer } in sealed {
+            self.give_back(op, buffer);
+            self.events.push(Event::Sealed(op));
+        }
+        let mut verified = Vec::new();
+        self.verify.collect(&mut verified)?;
+        verified.into_iter().for_each(|done| self.verified(done));
+        if let Some(saver) = &mut self.saver
+            && let Some(done) = saver.ended()?
+        {
+            self.events.push(Event::Saved(done.number, done.result.map(drop)));
+        }
+        while let Ok(event) = self.inbox.try_recv() {
+            if let Event::Command(crate::engine::Command::Reload(settings)) = &event {
+                self.on_finding = settings.on_finding;
+            }
+            self.events.push(event);
+        }
+        Ok(())
+    }
+
+    fn verified(&mut self, done: VerifyDone) {
+        let VerifyDone { op, buffer, seen } = done;
+        match seen {
+            Seen::Judged(inspection, legal) => {
+                if self.journal.is_some() && matches!(inspection.verdict, Verdict::Broken(_)) {
+                    self.suspects.keep(&buffer, legal);
+                }
+                self.events.push(Event::Inspected(op, inspection));
+            }
+            Seen::Heard(claims) => self.events.push(Event::Surveyed(op, claims)),
+        }
+        self.give_back(op, buffer);
+    }
+
+    /// A request has ended.
+    fn land(&mut self, completion: Completion) {
+        let Completion { token, kind, buffer, result, latency } = completion;
+        self.stopwatches.record(kind, latency);
+        let op = OpId(token.0);
+        let result = result.map_err(|failure| fault(&failure));
+        self.events.push(match kind {
+            Kind::Read { .. } => Event::Read(op, result),
+            Kind::Write { .. } => Event::Wrote(op, result),
+            Kind::Flush => Event::Flushed(result),
+        });
+        if let Some(buffer) = buffer {
+            self.give_back(op, buffer);
+        }
+    }
+
+    pub(super) fn give_back(&mut self, op: OpId, buffer: Buffer) {
+        let before = self.buffers[op.0 as usize].replace(buffer);
+        assert!(before.is_none(), "{op:?} has one buffer");
+    }
+
+    pub(super) fn take(&mut self, op: OpId) -> Buffer {
+        self.buffers[op.0 as usize].take().unwrap_or_else(|| panic!("{op:?} has its buffer when it is used"))
+    }
+
+    /// How long to wait for something to happen.
+    fn patience(&self) -> Duration {
+        // Inline pools have their results ready, and wake nobody.
+        let inline = |outstanding: usize, alive: usize| outstanding > 0 && alive == 0;
+        if !self.events.is_empty()
+            || inline(self.seal.outstanding(), self.seal.alive())
+            || inline(self.verify.outstanding(), self.verify.alive())
+        {
+            return Duration::ZERO;
+        }
+        let now = self.clock.now().mono_ns;
+        let wake = self.engine.next_wake().map(|wake| Duration::from_nanos(wake.saturating_sub(now)));
+        wake.map_or(HOUSEKEEPING, |wake| wake.min(HOUSEKEEPING))
+    }
+
+    pub(super) fn warn(&mut self, warning: String) {
+        /// Enough to see what is wrong; all of them are in the log.
+        const WARNINGS_MAX: usize = 64;
+        tracing::warn!("{warning}");
+        if self.warnings.len() < WARNINGS_MAX && !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    pub(super) fn tell(&self, told: Told) -> Result<(), DaemonError> {
+        // Room for all there can be at once; a control plane that is gone is a fault.
+        self.told.try_send(told).map_err(|error| DaemonError::Internal(format!("the control plane: {error}")))
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            status: self.engine.status(),
+            latencies: self.stopwatches.latencies(),
+            verdict: self.judgement.as_ref().map(super::notes::verdict_in_words),
+            warnings: self.warnings.clone(),
+        }
+    }
+
+    fn publish(&mut self) {
+        self.board.put(self.snapshot());
+        self.published = Some(Instant::now());
+    }
+
+    /// The engine is done, or nothing can be done any more. What is in flight is cancelled as the ring is dropped.
+    fn finish(mut self, outcome: Outcome) -> Finish {
+        if let Some(journal) = &mut self.journal {
+            journal
+                .note(&super::notes::Note::Ended { outcome: format!("{outcome:?}"), exit_code: outcome.exit_code() });
+            // Already told in the trouble below, and nothing acts on this line.
+            drop(journal.settle());
+            let trouble = journal.take_trouble();
+            trouble.into_iter().for_each(|trouble| self.warn(trouble));
+        }
+        let snapshot = self.snapshot();
+        Finish { outcome, judgement: self.judgement.take(), snapshot }
+    }
+}
+
+/// In the engine's words.
+fn fault(failure: &IoFailure) -> Fault {
+    Fault { errno: failure.errno, end_of_file: failure.end_of_file, message: failure.to_string() }
+}

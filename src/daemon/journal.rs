@@ -1,0 +1,241 @@
+//! What is written down about a run: event log, evidence, latch, known findings, verdict.
+//!
+//! The order within one finding: evidence, then its line in the event log, then the latch, then the key that keeps it
+//! from being told again. A cut anywhere in between tells the finding once more; in another order it could be forgotten.
+//!
+//! Lines are made durable together, by [`Journal::settle`], before anything acts on them: a thousand findings of one
+//! check cost one flush of the log, not a thousand.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::error::DaemonError;
+use super::known::Known;
+use super::notes::{Note, boot_id};
+use crate::engine::Record;
+use crate::ledger::state_dir::{Layout, replace_durably};
+use crate::report::event_log::{EventLog, LogError};
+use crate::report::evidence::{Evidence, EvidenceRoom, Kept};
+use crate::report::{Finding, FindingKey, Judgement, quarantine};
+use crate::vocabulary::RunId;
+
+/// Contents of a finding's block, and what should have been there.
+pub(super) struct Exhibit<'a> {
+    pub(super) found: &'a [u8],
+    pub(super) expected: Option<&'a [u8]>,
+}
+
+pub(super) struct Journal {
+    layout: Layout,
+    log: EventLog,
+    room: EvidenceRoom,
+    known: Known,
+    /// Lines that something will act on, appended since the last settlement.
+    unsettled: Vec<Value>,
+    /// One of them could not be appended at all.
+    lost: bool,
+    /// Keys of findings among them.
+    reported: Vec<FindingKey>,
+    latched: bool,
+    boot_id: Option<String>,
+    /// What could not be written down since it was last asked for.
+    trouble: Vec<String>,
+}
+
+impl Journal {
+    /// Opens everything, and says what there was to remark.
+    pub(super) fn open(layout: &Layout) -> Result<(Journal, Vec<String>), DaemonError> {
+        let dir = layout.dir();
+        let (log, found) = EventLog::open(dir)?;
+        let room = EvidenceRoom::open(dir)?;
+        let known = Known::open(dir).map_err(|source| DaemonError::State { path: dir.join("known.jsonl"), source })?;
+        let mut remarks = Vec::new();
+        if found.torn {
+            remarks.push("the event log's last line was cut short".to_owned());
+        }
+        if found.damaged > 0 {
+            remarks.push(format!("{} lines of the event log are damaged", found.damaged));
+        }
+        let journal = Journal {
+            layout: layout.clone(),
+            log,
+            room,
+            known,
+            unsettled: Vec::new(),
+            lost: false,
+            reported: Vec::new(),
+            latched: false,
+            boot_id: boot_id(),
+            trouble: Vec::new(),
+        };
+        Ok((journal, remarks))
+    }
+
+    /// Writes down what the engine did. What nothing acts on is not waited for.
+    pub(super) fn record(&mut self, record: &Record) {
+        match record {
+            Record::PassWritten { .. } | Record::WriteFailed { .. } => {
+                self.mention(record);
+            }
+            _ => self.note(record),
+        }
+    }
+
+    /// Appends a line that is durable at the next settlement.
+    pub(super) fn note(&mut self, event: &impl Serialize) {
+        match serde_json::to_value(event) {
+            Ok(value) => {
+                self.lost |= !self.mention(&value);
+                self.unsettled.push(value);
+            }
+            Err(error) => self.trouble("cannot write an event down", &error),
+        }
+    }
+
+    fn mention(&mut self, event: &impl Serialize) -> bool {
+        let appended = self.log.append(SystemTime::now(), event);
+        if let Err(error) = &appended {
+            self.trouble("an event is not in the log", error);
+        }
+        appended.is_ok()
+    }
+
+    /// Makes durable what was noted since the last time. What was lost to an error on the way is appended once more: a
+    /// flush that follows a failed one vouches for nothing older.
+    ///
+    /// # Errors
+    /// In words. The events are not, or not for certain, durable; nothing may act on them.
+    pub(super) fn settle(&mut self) -> Result<(), String> {
+        if self.unsettled.is_empty() {
+            return Ok(());
+        }
+        let lines = std::mem::take(&mut self.unsettled);
+        let keys = std::mem::take(&mut self.reported);
+        let settled = match std::mem::take(&mut self.lost) {
+            true => self.append_durable(&lines),
+            false => self.log.flush().or_else(|error| {
+                tracing::error!("{}: trying once more", chain(&error));
+                self.append_durable(&lines)
+            }),
+        };
+        if let Err(error) = settled {
+            let why = chain(&error);
+            self.trouble("the event log is not durable", &error);
+            return Err(why);
+        }
+        self.remember(&keys);
+        Ok(())
+    }
+
+    fn append_durable(&mut self, lines: &[Value]) -> Result<(), LogError> {
+        lines.iter().try_for_each(|line| self.log.append(SystemTime::now(), line).map(drop))?;
+        self.log.flush()
+    }
+
+    fn remember(&mut self, keys: &[FindingKey]) {
+        if keys.is_empty() {
+            return;
+        }
+        let remembered = keys.iter().try_for_each(|key| self.known.append(key)).and_then(|()| self.known.flush());
+        if let Err(source) = remembered {
+            let path = self.known.path().to_owned();
+            self.trouble("findings will be reported again", &DaemonError::State { path, source });
+        }
+    }
+
+    /// Keeps the evidence of a finding, notes it, and latches the target where that is asked for.
+    pub(super) fn report(&mut self, finding: &Finding, exhibit: &Exhibit<'_>, latch: bool) {
+        let evidence = if finding.known { None } else { self.keep(finding, exhibit) };
+        let note = serde_json::to_value(Note::Finding {
+            finding,
+            evidence: evidence.as_deref().map(|path| path.display().to_string()),
+            boot_id: self.boot_id.as_deref(),
+        });
+        match note {
+            Ok(note) => self.note(&note),
+            Err(error) => self.trouble("cannot write a finding down", &error),
+        }
+        if !finding.known {
+            self.reported.push(finding.key());
+        }
+        if latch && !finding.known {
+            self.latch(&format!("{} at block {}: {}", finding.class, finding.block, finding.detail), finding);
+        }
+    }
+
+    /// Sets the latch, once.
+    pub(super) fn latch(&mut self, reason: &str, finding: &impl Serialize) {
+        if self.latched {
+            return;
+        }
+        match quarantine::set(self.layout.dir(), SystemTime::now(), reason, finding) {
+            Ok(_) => self.latched = true,
+            Err(error) => self.trouble("the target is not latched", &error),
+        }
+    }
+
+    fn keep(&mut self, finding: &Finding, exhibit: &Exhibit<'_>) -> Option<PathBuf> {
+        let diff = match exhibit.expected {
+            Some(expected) => super::diff::in_words(expected, exhibit.found),
+            None => format!("{}\n", finding.detail),
+        };
+        let evidence = Evidence {
+            finding,
+            found: exhibit.found,
+            expected: exhibit.expected,
+            diff: &diff,
+            before: None,
+            after: None,
+        };
+        match self.room.keep(&evidence) {
+            Ok(Kept::At { path, .. }) => Some(path),
+            Ok(Kept::LeftOut(_)) => None,
+            Err(error) => {
+                self.trouble("a finding's evidence is lost, the finding stands", &error);
+                None
+            }
+        }
+    }
+
+    /// Writes the verdict down: `verdict.json` durably, and a line.
+    pub(super) fn judged(&mut self, target: &str, run_id: RunId, judgement: &Judgement) {
+        #[derive(Serialize)]
+        struct Verdict<'a> {
+            schema: u32,
+            target: &'a str,
+            run_id: RunId,
+            at: String,
+            #[serde(flatten)]
+            judgement: &'a Judgement,
+        }
+        let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let path = self.layout.verdict();
+        let written = serde_json::to_vec_pretty(&Verdict { schema: 1, target, run_id, at, judgement })
+            .map_err(std::io::Error::from)
+            .and_then(|json| replace_durably(&path, &json));
+        if let Err(source) = written {
+            self.trouble("the verdict is not written down", &DaemonError::State { path, source });
+        }
+        self.note(&Note::of_verdict(judgement));
+    }
+
+    /// What could not be written down since the last time.
+    pub(super) fn take_trouble(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.trouble)
+    }
+
+    fn trouble(&mut self, what: &str, error: &dyn std::error::Error) {
+        let words = format!("{what}: {}", chain(error));
+        tracing::error!("{words}");
+        self.trouble.push(words);
+    }
+}
+
+/// An error and its causes, on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+}

@@ -1,0 +1,117 @@
+//! Findings that were reported before: `known.jsonl` in the state directory, one key a line, oldest first.
+//!
+//! Why not taken from the event log: that one rotates, and a finding of two years ago would be told anew. A key is
+//! appended after its finding is durable in the event log: a cut in between tells the finding twice, never not at all.
+//! Lines that cannot be read are skipped; the worst that comes of it is the same.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::ledger::state_dir::{replace_durably, sync_dir};
+use crate::report::FindingKey;
+
+/// Keys that are remembered; beyond, the oldest are forgotten. At some 150 bytes: 10 MiB.
+pub const KNOWN_MAX: usize = 1 << 16;
+
+/// The file is cut back to [`KNOWN_MAX`] keys when it has grown beyond this, in bytes.
+const FILE_MAX: u64 = 32 << 20;
+
+const NAME: &str = "known.jsonl";
+
+/// Reads what was reported before from a target's state directory; changes nothing. No file is no findings.
+///
+/// # Errors
+/// When the file is there and cannot be read: all its findings would be told anew.
+pub fn load(dir: &Path) -> io::Result<BTreeSet<FindingKey>> {
+    Ok(read(&dir.join(NAME))?.into_iter().collect())
+}
+
+fn read(path: &Path) -> io::Result<Vec<FindingKey>> {
+    let mut text = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(FILE_MAX + (1 << 20)).read_to_end(&mut text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let keys: Vec<_> = text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    Ok(keys[keys.len().saturating_sub(KNOWN_MAX)..].to_vec())
+}
+
+/// The file, open for appending.
+#[derive(Debug)]
+pub(super) struct Known {
+    path: PathBuf,
+    file: File,
+    length: u64,
+}
+
+impl Known {
+    pub(super) fn open(dir: &Path) -> io::Result<Known> {
+        let path = dir.join(NAME);
+        let length = fs::metadata(&path).map_or(0, |meta| meta.len());
+        if length > FILE_MAX {
+            let lines: Vec<u8> = read(&path)?.iter().flat_map(line).collect();
+            replace_durably(&path, &lines)?;
+        }
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        sync_dir(dir)?;
+        // A line that a cut left open must not swallow the next one.
+        file.write_all(b"\n")?;
+        let length = file.metadata()?.len();
+        Ok(Known { path, file, length })
+    }
+
+    /// Remembers a key, not durably.
+    pub(super) fn append(&mut self, key: &FindingKey) -> io::Result<()> {
+        // The engine forgets beyond its own bound; a file that grows for as long as a process lives is cut back at the
+        // next start, and stops growing here.
+        if self.length > 2 * FILE_MAX {
+            return Ok(());
+        }
+        let line = line(key);
+        self.length += line.len() as u64;
+        self.file.write_all(&line)
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn line(key: &FindingKey) -> Vec<u8> {
+    let mut line = serde_json::to_vec(key).expect("plain numbers and names");
+    line.push(b'\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(block: u64) -> FindingKey {
+        let json = format!(r#"{{"block":{block},"found":null,"class":"corrupt","contents":7}}"#);
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn what_was_reported_is_known_after_a_restart_and_a_torn_line_costs_only_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(load(dir.path()).unwrap().is_empty());
+        let mut known = Known::open(dir.path()).unwrap();
+        known.append(&key(1)).unwrap();
+        known.append(&key(2)).unwrap();
+        known.flush().unwrap();
+        let mut torn = fs::read(dir.path().join(NAME)).unwrap();
+        torn.truncate(torn.len() - 5);
+        fs::write(dir.path().join(NAME), torn).unwrap();
+        Known::open(dir.path()).unwrap().append(&key(3)).unwrap();
+        assert_eq!(load(dir.path()).unwrap(), BTreeSet::from([key(1), key(3)]));
+    }
+}

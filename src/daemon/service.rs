@@ -1,0 +1,76 @@
+//! What is said to systemd, where it listens.
+
+use std::time::{Duration, Instant};
+
+use sd_notify::NotifyState;
+
+use crate::engine::Status;
+
+/// STATUS= changes at most this often.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
+
+pub(super) struct Service {
+    /// A check says nothing: it is no service.
+    speaks: bool,
+    /// Pinged twice as often as asked for.
+    watchdog: Option<Duration>,
+    pinged: Instant,
+    said: Option<(Instant, String)>,
+}
+
+impl Service {
+    pub(super) fn new(speaks: bool) -> Self {
+        let watchdog = sd_notify::watchdog_enabled().filter(|_| speaks).map(|usec| usec / 2);
+        Service { speaks, watchdog, pinged: Instant::now(), said: None }
+    }
+
+    pub(super) fn ready(&self) {
+        self.say(&[NotifyState::Ready]);
+    }
+
+    pub(super) fn stopping(&self) {
+        self.say(&[NotifyState::Stopping]);
+    }
+
+    /// To be called a few times a second.
+    pub(super) fn tick(&mut self, status: &Status) {
+        let now = Instant::now();
+        if self.watchdog.is_some_and(|every| now.duration_since(self.pinged) >= every) {
+            self.pinged = now;
+            self.say(&[NotifyState::Watchdog]);
+        }
+        let due = self.said.as_ref().is_none_or(|(at, _)| now.duration_since(*at) >= STATUS_EVERY);
+        let text = in_words(status);
+        if due && self.said.as_ref().is_none_or(|(_, said)| *said != text) {
+            self.say(&[NotifyState::Status(&text)]);
+            self.said = Some((now, text));
+        }
+    }
+
+    fn say(&self, states: &[NotifyState<'_>]) {
+        if self.speaks
+            && let Err(error) = sd_notify::notify(states)
+        {
+            tracing::debug!(%error, "systemd does not hear");
+        }
+    }
+
+    /// How often [`Service::tick`] must come at least.
+    pub(super) fn longest_tick(&self) -> Option<Duration> {
+        self.watchdog.map(|every| (every / 2).max(Duration::from_millis(1)))
+    }
+}
+
+/// The status in a line.
+pub(super) fn in_words(status: &Status) -> String {
+    let mib = |bytes: u64| bytes >> 20;
+    format!(
+        "{}: pass {}, {:.1} %; {} MiB written, {} MiB verified; {} findings",
+        status.phase,
+        status.pass,
+        status.progress * 100.0,
+        mib(status.bytes.written),
+        mib(status.bytes.verified),
+        status.findings
+    )
+}

@@ -1,0 +1,153 @@
+//! Builds the data plane and starts its thread.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::mpsc;
+
+use super::Job;
+use super::board::{Board, Stopwatches};
+use super::clock::Clock;
+use super::driver::{Driver, Finish, Told};
+use super::error::DaemonError;
+use super::inbox::Inbox;
+use super::journal::Journal;
+use super::notes::{Note, boot_id};
+use super::saver::{Books, Saver};
+use super::suspects::Suspects;
+use super::work::{SealJob, VerifyJob, seal, verify};
+use crate::engine::{Engine, Startup};
+use crate::pool::{Placement, Pool, Spec};
+use crate::report::FindingKey;
+use crate::ring::{self, Description, Ring, Waker};
+use crate::tag::Inspector;
+
+/// What may wait for the control plane: `Started` and one `Fire` at a time, with room to spare.
+const TOLD: usize = 16;
+
+/// The data plane, seen from outside.
+pub(super) struct DataPlane {
+    pub(super) inbox: Inbox,
+    pub(super) told: mpsc::Receiver<Told>,
+    pub(super) board: Arc<Board>,
+    pub(super) ring: Description,
+    pub(super) workers: Vec<Placement>,
+    pub(super) thread: JoinHandle<Result<Finish, DaemonError>>,
+}
+
+/// Opens ring, pools and journal, and lets the engine begin. `file` is the target's own descriptor.
+pub(super) fn start(
+    job: &mut Job,
+    file: File,
+    books: Option<Books>,
+    journal: Option<Journal>,
+) -> Result<DataPlane, DaemonError> {
+    let (geometry, run_id) = (job.target.geometry, job.target.run_id);
+    let engine = engine(job);
+    let operations = engine.operations();
+    let config = ring::Config {
+        // Each operation has one request at the most; then the flush.
+        depth: operations + 1,
+        buffers: operations,
+        buffer_size: geometry.block_size,
+        engine: job.ring,
+    };
+    let (ring, buffers) = ring::open(file, config)?;
+    let description = ring.description();
+    let inspector = Inspector::new(geometry, run_id);
+    let sealer = *inspector.sealer();
+    let settings = &job.settings;
+    let spec = |name, threads: u32, cpus: &Option<Vec<usize>>| Spec {
+        name,
+        threads: threads as usize,
+        cpus: cpus.clone(),
+        capacity: operations as usize,
+    };
+    let (seal_spec, verify_spec) = (
+        spec("seal", settings.seal.threads, &settings.seal.cpus),
+        spec("verify", settings.verify.threads, &settings.verify.cpus),
+    );
+    let seal_bell = bell(&seal_spec, ring.as_ref());
+    let verify_bell = bell(&verify_spec, ring.as_ref());
+    let seal_pool = Pool::start(seal_spec, move |job: SealJob| seal(&sealer, job), seal_bell)?;
+    let verify_pool = Pool::start(verify_spec, move |job: VerifyJob| verify(&inspector, job), verify_bell)?;
+    let workers = seal_pool.placements().into_iter().chain(verify_pool.placements()).collect();
+    let saver = books.map(|books| Saver::start(books, ring.waker())).transpose()?;
+    let (inbox, receiver) = Inbox::new(ring.waker());
+    let (sender, told) = mpsc::channel(TOLD);
+    let board = Arc::new(Board::default());
+    let mut driver = Driver {
+        seal: seal_pool,
+        verify: verify_pool,
+        ring,
+        buffers: buffers.into_iter().map(Some).collect(),
+        saver,
+        journal,
+        suspects: Suspects::default(),
+        inspector,
+        geometry,
+        run_id,
+        name: job.name.clone(),
+        on_finding: job.engine.on_finding,
+        clock: Clock::start(),
+        inbox: receiver,
+        told: sender,
+        board: Arc::clone(&board),
+        stopwatches: Stopwatches::new(),
+        warnings: Vec::new(),
+        judgement: None,
+        seal_jobs: Vec::new(),
+        verify_jobs: Vec::new(),
+        events: Vec::new(),
+        published: None,
+        engine,
+    };
+    introduce(&mut driver, job, &description);
+    let thread = thread::Builder::new().name("ring/0".to_owned()).spawn(move || driver.run());
+    let thread = thread.map_err(|source| DaemonError::Resources { what: "thread ring/0", source })?;
+    Ok(DataPlane { inbox, told, board, ring: description, workers, thread })
+}
+
+fn engine(job: &mut Job) -> Engine {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).expect("the kernel has randomness");
+    let known: BTreeSet<FindingKey> = std::mem::take(&mut job.known);
+    let startup = Startup {
+        geometry: job.target.geometry,
+        run: job.target.run_id,
+        saved: job.saved.take(),
+        known,
+        nonce_seed: u64::from_le_bytes(seed),
+    };
+    Engine::new(startup, job.engine.clone())
+}
+
+/// Workers ring the ring's bell; an inline pool works on the ring's own thread, which then knows.
+fn bell(spec: &Spec, ring: &dyn Ring) -> impl Fn() + Send + Sync + 'static {
+    let waker: Option<Waker> = (spec.threads > 0).then(|| ring.waker());
+    move || {
+        if let Some(waker) = &waker {
+            waker.wake();
+        }
+    }
+}
+
+/// The first lines of this process in the event log.
+fn introduce(driver: &mut Driver, job: &Job, ring: &Description) {
+    let Some(journal) = &mut driver.journal else { return };
+    journal.note(&Note::Started {
+        version: env!("CARGO_PKG_VERSION"),
+        pid: std::process::id(),
+        target: &job.name,
+        path: job.target.path.display().to_string(),
+        run_id: job.target.run_id,
+        geometry: &job.target.geometry,
+        ring,
+        boot_id: boot_id(),
+    });
+    for text in job.remarks.iter().chain(&job.target.warnings) {
+        journal.note(&Note::Remark { text });
+    }
+}

@@ -1,0 +1,16 @@
+//! The real binary on real files. Files live under /var/tmp, which is rarely a tmpfs, so that I/O is direct.
+//!
+//! What cannot be tested here prints `SKIPPED: why` past the harness's capture, with a running count.
+//! `SCRUBD_KILLS=100` makes the kill -9 test as long as the design asks for; the default is 30.
+
+mod command_line;
+mod damage;
+mod decoder;
+mod grid;
+mod kill;
+mod ledgers;
+mod main_job;
+mod memory;
+mod room;
+mod threads;
+mod triggers;
