@@ -393,7 +393,8 @@ fn torn_first_pass_over_old_runs_tags_with_misdirected_write() {
         let judgement = story.check();
         assert_eq!(classes(&judgement), [(7, Class::Misdirected)], "{judgement:#?}");
         assert_eq!(judgement.findings[0].home, Some(Block(3)));
-    }    assert!(told > 10);
+    }
+    assert!(told > 10);
 }
 
 /// The process was killed with a write in flight, and the kernel lands it long after the next process has written and
