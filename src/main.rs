@@ -1,5 +1,5 @@
 //! The thin binary: everything is in the library, where it can be tested.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::from(70)
+    scrubd::cli::main()
 }

@@ -3,9 +3,12 @@
 mod finding;
 mod judgement;
 
+pub mod atoms;
 pub mod event_log;
 pub mod evidence;
+pub mod json;
 pub mod quarantine;
+pub mod text;
 
 pub use finding::{Finding, FindingKey, Occasion, Persistence};
 pub use judgement::{BlockCounts, ByteCounts, Frontiers, Judgement, MAX_LISTED, Overall};

@@ -1,0 +1,70 @@
+//! `scrubd check`: a read-only verdict over the whole region. Nothing is changed anywhere.
+
+use super::args::Args;
+use super::exit::Failure;
+use super::{chosen, progress, run, state, talk};
+use crate::daemon::{self, Ended, Job};
+use crate::engine::{Mode, Outcome, Settings};
+use crate::report::json::{self, Summary};
+use crate::report::{Overall, quarantine, text};
+use crate::ring;
+use crate::target::{self, Access, LOCK_WAIT};
+
+pub(crate) fn run(args: &Args, no_state: bool) -> Result<u8, Failure> {
+    let settings = chosen::target(args)?;
+    let layout = state::layout(&settings.state_dir)?;
+    let known = state::remembered(&layout);
+    let target = target::open(&chosen::spec(&settings), Access::ReadOnly, LOCK_WAIT, known.as_ref())?;
+    run::refuse_contradictions(&settings, &target)?;
+    let loaded = if no_state { state::Loaded::default() } else { state::look(&layout, &target) };
+    let mut remarks = loaded.remarks;
+    remarks.extend(state::shared_fate(&target, layout.dir()).filter(|_| !no_state));
+    if let Some(latch) = quarantine::read(layout.dir()) {
+        remarks.push(format!("the target is quarantined: {}", latch.reason));
+    }
+    let reported = daemon::known::load(layout.dir()).unwrap_or_else(|error| {
+        remarks.push(format!("what was reported before cannot be read: {error}"));
+        Default::default()
+    });
+    let (name, run_id, blocks) = (settings.name.clone(), target.run_id, target.geometry.blocks());
+    let job = Job {
+        name: name.clone(),
+        engine: Settings {
+            mode: Mode::Check,
+            ignore_state: no_state,
+            passes: None,
+            ..daemon::engine_settings(&settings)
+        },
+        ring: ring::Engine::Auto,
+        saved: loaded.checkpoint,
+        remarks,
+        known: reported,
+        duration: None,
+        reload: None,
+        observer: Some(progress::observer(progress::Goal::default())),
+        target,
+        settings: settings.clone(),
+    };
+    let ended = daemon::check(job).map_err(run::failure)?;
+    talk::show(None);
+    let Ended { judgement, outcome, .. } = ended;
+    if let Some(mut judgement) = judgement {
+        // A label that is gone is a broken promise without a block.
+        if outcome == Outcome::Broken {
+            judgement.verdict = Overall::Violated;
+        }
+        // They come in the order of judging, the window first; a person reads by address.
+        judgement.findings.sort_by_key(|finding| finding.block);
+        talk::result(&match args.common.json {
+            true => json::line(&name, run_id, &Summary::from(judgement)),
+            false => text::verdict(&name, run_id, &judgement),
+        });
+    } else {
+        let summary = Summary::unchecked(Overall::Incomplete, settings.promise, blocks);
+        talk::result(&match args.common.json {
+            true => json::line(&name, run_id, &summary),
+            false => format!("{name}: incomplete: not every block was judged"),
+        });
+    }
+    Ok(outcome.exit_code())
+}

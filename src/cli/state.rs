@@ -1,0 +1,189 @@
+//! What the state directory knows about a target: its ledger, whose it is, and what the user should hear about it.
+//!
+//! `target.json` stands beside the slots and says which run, device and geometry they are about. With it a label that is
+//! gone from the same device is told from a device that never had one.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::exit::{CONFIGURATION, Failure, REFUSED, STATE_NOT_SAVED, chain};
+use crate::ledger::slots::{self, Choice, IdentityHash, Slot, SlotIndex};
+use crate::ledger::state_dir::{Layout, StateDir, remedy, replace_durably};
+use crate::ledger::store::{self, Store};
+use crate::ledger::{Checkpoint, Inconsistent};
+use crate::target::{Expected, Identity, Kind, LabelState, OpenTarget};
+use crate::vocabulary::{Geometry, RunId};
+
+const REMEMBERED: &str = "target.json";
+
+/// Longest `target.json` that is read, in bytes: three texts of 254 bytes and some numbers.
+const REMEMBERED_MAX: u64 = 64 << 10;
+
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    run_id: RunId,
+    identity: Identity,
+    geometry: Geometry,
+}
+
+/// Where a target's state is. Touches nothing.
+pub(crate) fn layout(state_dir: &Path) -> Result<Layout, Failure> {
+    let parts = state_dir.parent().zip(state_dir.file_name().and_then(|name| name.to_str()));
+    let (parent, name) = parts.ok_or_else(|| {
+        Failure::new(CONFIGURATION, format!("{}: a state directory needs a parent and a name", state_dir.display()))
+    })?;
+    Ok(Layout::new(parent, name)?)
+}
+
+/// What the state directory says about the target; `None` where it says nothing that can be believed.
+pub(crate) fn remembered(layout: &Layout) -> Option<Expected> {
+    use io::Read;
+    let mut text = String::new();
+    let file = fs::File::open(layout.dir().join(REMEMBERED)).ok()?;
+    file.take(REMEMBERED_MAX).read_to_string(&mut text).ok()?;
+    let Remembered { run_id, identity, geometry } = serde_json::from_str(&text).ok()?;
+    geometry.validate().ok()?;
+    Some(Expected { run_id, identity, geometry })
+}
+
+/// Writes down which target the slots are about, durably, unless that is there already.
+pub(crate) fn remember(layout: &Layout, target: &OpenTarget) -> Result<(), Failure> {
+    let known =
+        Expected { run_id: target.run_id, identity: labelled_identity(target).clone(), geometry: target.geometry };
+    if remembered(layout).as_ref() == Some(&known) {
+        return Ok(());
+    }
+    let Expected { run_id, identity, geometry } = known;
+    let json = serde_json::to_vec_pretty(&Remembered { run_id, identity, geometry }).expect("plain values");
+    let path = layout.dir().join(REMEMBERED);
+    replace_durably(&path, &json).map_err(|error| {
+        Failure::new(STATE_NOT_SAVED, format!("cannot write {}: {error}; {}", path.display(), remedy(&error)))
+    })
+}
+
+/// The device as it was labelled: what the slots are bound to. What it tells of itself may grow and shrink with the
+/// cable that it hangs on.
+fn labelled_identity(target: &OpenTarget) -> &Identity {
+    match &target.label {
+        LabelState::Present(reading) => &reading.label.identity,
+        LabelState::Gone { expected, .. } => &expected.identity,
+    }
+}
+
+/// Whose checkpoints the slots must hold.
+pub(crate) fn owner(target: &OpenTarget) -> slots::Expected {
+    slots::Expected { run_id: target.run_id, identity: IdentityHash::of(&identity_text(labelled_identity(target))) }
+}
+
+/// A file is known by its label alone; a device by serial, WWN and size, and a partition by its start too.
+fn identity_text(identity: &Identity) -> String {
+    let Identity { kind, serial, wwn, size, partition_start, .. } = identity;
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    match kind {
+        Kind::File => "file".to_owned(),
+        Kind::Disk | Kind::Partition | Kind::Loop => {
+            let start = partition_start.unwrap_or(0);
+            format!("device\n{}\n{}\n{size}\n{start}", text(serial), text(wwn))
+        }
+    }
+}
+
+/// The newest ledger of this run, and what there is to say about the slots.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// A line each, for the user.
+    pub(crate) remarks: Vec<String>,
+}
+
+/// Reads the slots and changes nothing: for `check` and `inspect`, on a directory that may not even exist.
+pub(crate) fn look(layout: &Layout, target: &OpenTarget) -> Loaded {
+    let choice = slots::newest_valid(&store::load(layout.dir()), &owner(target));
+    let mut loaded = decode(&choice);
+    loaded.remarks.extend(choice.remarks());
+    if loaded.checkpoint.is_none() {
+        let dir = layout.dir().display();
+        loaded.remarks.push(format!("no ledger of this run in {dir}: judging by what the tags on the disk prove"));
+    }
+    loaded
+}
+
+fn decode(choice: &Choice) -> Loaded {
+    let mut loaded = Loaded::default();
+    match choice.newest().map(|saved| Checkpoint::decode(saved.number, &saved.payload)) {
+        Some(Ok(checkpoint)) => loaded.checkpoint = Some(checkpoint),
+        Some(Err(Inconsistent(why))) => {
+            loaded.remarks.push(format!("the newest ledger is whole but makes no sense ({why}): a fault of scrubd"));
+        }
+        None => {}
+    }
+    loaded
+}
+
+/// The state directory, taken for this process, with its slots read and open for saving.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) dir: StateDir,
+    pub(crate) store: Store,
+    pub(crate) choice: Choice,
+    pub(crate) loaded: Loaded,
+    /// Where the state of another run went.
+    pub(crate) moved: Option<(RunId, PathBuf)>,
+}
+
+/// Reads and opens the slots of a state directory that is ours; what belongs to another run is moved aside first.
+pub(crate) fn claim(dir: StateDir, target: &OpenTarget) -> Result<Claimed, Failure> {
+    let owner = owner(target);
+    let choice = slots::newest_valid(&store::load(dir.layout().dir()), &owner);
+    let moved = match whose(&choice, dir.layout(), target)? {
+        Some(other) => Some((other, dir.move_aside(other)?)),
+        None => None,
+    };
+    let (mut store, bytes) = Store::open(dir.layout().dir())?;
+    let choice = slots::newest_valid(&bytes, &owner);
+    store.protect(choice.newest_slot());
+    remember(dir.layout(), target)?;
+    let mut loaded = decode(&choice);
+    loaded.remarks.extend(choice.remarks());
+    Ok(Claimed { dir, store, choice, loaded, moved })
+}
+
+/// The other run whose state is in the directory; `None` when there is none, or it is ours.
+fn whose(choice: &Choice, layout: &Layout, target: &OpenTarget) -> Result<Option<RunId>, Failure> {
+    let other_run = SlotIndex::BOTH.into_iter().find_map(|index| match choice.slot(index) {
+        Slot::OtherRun(run) => Some(*run),
+        _ => None,
+    });
+    if let (Some(newest), Some(stray)) = (choice.newest(), choice.not_ours()) {
+        return Err(Failure::new(
+            REFUSED,
+            format!(
+                "{}: {}, beside checkpoint {} of this run: somebody put this directory together; move the file that \
+                 does not belong here away",
+                layout.ledger(stray).display(),
+                choice.slot(stray),
+                newest.number
+            ),
+        ));
+    }
+    let strange = SlotIndex::BOTH
+        .into_iter()
+        .find(|&index| matches!(choice.slot(index), Slot::OtherTarget | Slot::NewerFormat { .. }));
+    if let Some(index) = strange {
+        let what = format!("{}: {}", layout.ledger(index).display(), choice.slot(index));
+        return Err(Failure::new(REFUSED, format!("{what}; name another place with --state-dir")));
+    }
+    let remembered = remembered(layout).map(|known| known.run_id);
+    Ok(other_run.or(remembered).filter(|&run| run != target.run_id))
+}
+
+/// Warns where the state shares its fate with the target.
+pub(crate) fn shared_fate(target: &OpenTarget, state_dir: &Path) -> Option<String> {
+    match crate::ledger::state_dir::warning(&target.file, state_dir) {
+        Ok(warning) => warning,
+        Err(error) => Some(format!("cannot tell whether the state lives on the disk under test: {}", chain(&error))),
+    }
+}

@@ -1,0 +1,61 @@
+//! Results go to stdout, talk to stderr. A progress bar, while there is one, steps aside for each line of talk.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
+
+use indicatif::ProgressBar;
+use tracing_subscriber::EnvFilter;
+
+/// The bar that owns the last line of the terminal.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Sends tracing to stderr: plain lines with a level. `SCRUBD_LOG` filters, in the syntax of tracing's `EnvFilter`.
+pub(crate) fn start() {
+    let filter = EnvFilter::try_from_env("SCRUBD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false).with_writer(|| Stderr);
+    // The journal and a person at a terminal know the time; a log file does not.
+    let timed = !io::stderr().is_terminal() && std::env::var_os("JOURNAL_STREAM").is_none();
+    if timed { lines.init() } else { lines.without_time().init() }
+}
+
+/// Shows a bar below the talk until it is taken away again with `None`.
+pub(crate) fn show(bar: Option<ProgressBar>) {
+    *BAR.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = bar;
+}
+
+/// A result. A reader that went away is no error: the exit status still says how it was.
+pub(crate) fn result(text: &str) {
+    let mut line = text.to_owned();
+    line.push('\n');
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_all(line.as_bytes()).and_then(|()| out.flush())
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        tracing::warn!("cannot write to standard output: {error}");
+    }
+}
+
+/// A line for people.
+pub(crate) fn say(text: &str) {
+    let mut line = text.to_owned();
+    line.push('\n');
+    drop(Stderr.write_all(line.as_bytes()));
+}
+
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let bar = BAR.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        match bar {
+            Some(bar) => bar.suspend(|| io::stderr().write_all(bytes)),
+            None => io::stderr().write_all(bytes),
+        }
+        .map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

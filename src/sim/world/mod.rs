@@ -1,0 +1,415 @@
+//! The world around an engine: it does what the engine wants over virtual time, answers in an order of its own, cuts the
+//! power, and starts the next engine from what was saved.
+
+mod pace;
+mod perform;
+
+pub use pace::Pace;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::disk::{Disk, DiskSettings, IoId};
+use super::fault::Script;
+use super::observe::{Scene, Sight, Watcher};
+use super::random::Random;
+use super::slots::{SaveFate, Slots};
+use super::truth::{Truth, WriteId};
+use crate::engine::{Action, Command, Engine, Event, Fired, Mode, OpId, Outcome, Settings, Startup, Status};
+use crate::ledger::Checkpoint;
+use crate::report::{Finding, FindingKey, Judgement};
+use crate::tag::Inspector;
+use crate::vocabulary::{Block, Claim, Geometry, Now, RunId};
+
+/// What is driven: the engine, or a mutant of it that a test suite must notice.
+pub trait Core {
+    /// Operations, each with a buffer.
+    fn operations(&self) -> u32;
+    /// Decides.
+    fn step(&mut self, now: Now, events: &[Event], actions: &mut Vec<Action>);
+    /// When to call again without an event, in nanoseconds of monotonic time.
+    fn next_wake(&self) -> Option<u64>;
+    /// Where it stands.
+    fn status(&self) -> Status;
+}
+
+impl Core for Engine {
+    fn operations(&self) -> u32 {
+        Engine::operations(self)
+    }
+    fn step(&mut self, now: Now, events: &[Event], actions: &mut Vec<Action>) {
+        Engine::step(self, now, events, actions);
+    }
+    fn next_wake(&self) -> Option<u64> {
+        Engine::next_wake(self)
+    }
+    fn status(&self) -> Status {
+        Engine::status(self)
+    }
+}
+
+/// What a world is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct WorldSettings {
+    /// Where the blocks are.
+    pub geometry: Geometry,
+    /// Whose they are.
+    pub run: RunId,
+    /// What all chance in this world comes from.
+    pub seed: u64,
+    /// Completion means durable: a disk that may be held to `ack`.
+    pub power_loss_protected: bool,
+    /// What a failed flush loses is gone from reads at once.
+    pub failed_flush_shows: bool,
+    /// How long things take.
+    pub pace: Pace,
+    /// Keep a hash of everything that passes, at the cost of formatting it.
+    pub hashed: bool,
+}
+
+/// How a stretch of running came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The engine said so.
+    Exited(Outcome),
+    /// The caller wanted to look.
+    Paused,
+}
+
+/// Steps of one engine that nobody interrupts: far above what any history here needs, so that a standstill is seen.
+const MAX_STEPS: u64 = 200_000;
+
+#[derive(Debug)]
+enum Pending {
+    WriteEnds(OpId, IoId),
+    ReadEnds(OpId, Block),
+    FlushEnds,
+    SaveEnds,
+    Deliver(Event),
+}
+
+/// One operation's buffer and what it is used for.
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    sealed: Option<(Block, Claim)>,
+    holds: Option<Block>,
+    write: Option<WriteId>,
+    busy: bool,
+}
+
+/// The world.
+pub struct World {
+    settings: WorldSettings,
+    inspector: Inspector,
+    /// The disk.
+    pub disk: Disk,
+    /// The state directory.
+    pub slots: Slots,
+    truth: Truth,
+    watchers: Vec<Box<dyn Watcher>>,
+    random: Random,
+    now_ns: u64,
+    wall_offset: u64,
+    pending: BTreeMap<(u64, u64), Pending>,
+    tie: u64,
+    engine: Option<Box<dyn Core>>,
+    mode: Mode,
+    buffers: Vec<Buffer>,
+    in_save: Option<(Checkpoint, bool)>,
+    saves: u64,
+    known: BTreeSet<FindingKey>,
+    /// Findings reported by all engines so far.
+    pub reports: Vec<Finding>,
+    /// Checks done so far.
+    pub judgements: Vec<Judgement>,
+    /// Triggers fired since the last start.
+    pub fires: u64,
+    /// How the trigger's command ends.
+    pub command_ends: Fired,
+    steps: u64,
+    /// Writes handed over by this start.
+    pub writes_of_start: u64,
+    hash: u64,
+    spins: u32,
+    exited: Option<Outcome>,
+}
+
+impl World {
+    /// A world that nobody has written to: the state directory holds what `init` saves, the disk what it held before.
+    #[must_use]
+    pub fn new(
+        settings: WorldSettings,
+        initial: Vec<Vec<u8>>,
+        script: Script,
+        first: &Checkpoint,
+        watchers: Vec<Box<dyn Watcher>>,
+    ) -> Self {
+        let geometry = &settings.geometry;
+        let mut random = Random::new(settings.seed);
+        let disk = DiskSettings {
+            block_size: geometry.block_size as usize,
+            atom: geometry.atom as usize,
+            power_loss_protected: settings.power_loss_protected,
+            failed_flush_shows: settings.failed_flush_shows,
+        };
+        World {
+            inspector: Inspector::new(settings.geometry, settings.run),
+            disk: Disk::new(disk, initial, script, random.fork()),
+            slots: Slots::initialised(first),
+            truth: Truth::default(),
+            watchers,
+            now_ns: 0,
+            wall_offset: random.below(1 << 60),
+            random,
+            pending: BTreeMap::new(),
+            tie: 0,
+            engine: None,
+            mode: Mode::BurnIn,
+            buffers: Vec::new(),
+            in_save: None,
+            saves: 0,
+            known: BTreeSet::new(),
+            reports: Vec::new(),
+            judgements: Vec::new(),
+            fires: 0,
+            command_ends: Fired::Done,
+            steps: 0,
+            writes_of_start: 0,
+            hash: settings.seed,
+            spins: 0,
+            exited: None,
+            settings,
+        }
+    }
+
+    /// An engine starts from the newest sound slot. `current` says whether that is the newest there ever was.
+    ///
+    /// # Errors
+    /// What a watcher found wrong.
+    pub fn start(
+        &mut self,
+        settings: &Settings,
+        current: bool,
+        make: &dyn Fn(Startup, Settings) -> Box<dyn Core>,
+    ) -> Result<(), String> {
+        let saved = self.slots.load();
+        self.start_from(saved, settings, current, make)
+    }
+
+    /// An engine starts from this checkpoint.
+    ///
+    /// # Errors
+    /// What a watcher found wrong.
+    ///
+    /// # Panics
+    /// When one is running.
+    pub fn start_from(
+        &mut self,
+        saved: Option<Checkpoint>,
+        settings: &Settings,
+        current: bool,
+        make: &dyn Fn(Startup, Settings) -> Box<dyn Core>,
+    ) -> Result<(), String> {
+        assert!(self.engine.is_none(), "one engine at a time");
+        self.truth.started();
+        // Clocks jump between starts, and decide nothing.
+        self.wall_offset = self.random.below(1 << 60);
+        self.show(&Sight::Started { settings, loaded: saved.as_ref(), current })?;
+        let startup = Startup {
+            geometry: self.settings.geometry,
+            run: self.settings.run,
+            saved,
+            known: self.known.clone(),
+            nonce_seed: self.random.word(),
+        };
+        self.mode = settings.mode;
+        self.fires = 0;
+        self.steps = 0;
+        self.writes_of_start = 0;
+        self.exited = None;
+        let engine = make(startup, settings.clone());
+        self.buffers = (0..engine.operations()).map(|_| Buffer::default()).collect();
+        for buffer in &mut self.buffers {
+            buffer.bytes = vec![0; self.settings.geometry.block_size as usize];
+        }
+        self.engine = Some(engine);
+        self.step_engine(Vec::new())
+    }
+
+    /// Lets time pass until the engine exits, or `pause` says so after a step.
+    ///
+    /// # Errors
+    /// What a watcher found wrong, or a standstill.
+    pub fn run(&mut self, pause: &mut dyn FnMut(&World) -> bool) -> Result<Ending, String> {
+        loop {
+            if let Some(outcome) = self.exited.clone() {
+                return Ok(Ending::Exited(outcome));
+            }
+            if pause(self) {
+                return Ok(Ending::Paused);
+            }
+            let events = self.pass_time()?;
+            self.step_engine(events)?;
+        }
+    }
+
+    /// Lets time pass until the engine exits.
+    ///
+    /// # Errors
+    /// What a watcher found wrong, or a standstill.
+    pub fn run_to_exit(&mut self) -> Result<Outcome, String> {
+        match self.run(&mut |_| false)? {
+            Ending::Exited(outcome) => Ok(outcome),
+            Ending::Paused => unreachable!("nobody pauses"),
+        }
+    }
+
+    /// Somebody wants something of the engine, now.
+    ///
+    /// # Errors
+    /// What a watcher found wrong.
+    pub fn command(&mut self, command: Command) -> Result<(), String> {
+        let event = Event::Command(command);
+        self.show(&Sight::Told(&event))?;
+        self.step_engine(vec![event])
+    }
+
+    /// Power is lost: the engine is gone, and each volatile atom becomes what the chooser says. The save in flight, if
+    /// there is one, ends as `save` says, or as chance will.
+    ///
+    /// # Errors
+    /// What a watcher found wrong.
+    pub fn cut(
+        &mut self,
+        choose: &mut dyn FnMut(Block, u32, usize) -> usize,
+        save: Option<SaveFate>,
+    ) -> Result<(), String> {
+        self.disk.cut(choose);
+        self.end_process(save);
+        self.show(&Sight::Cut { power: true, mode: self.mode })
+    }
+
+    /// Power is lost, and chance decides what survives.
+    ///
+    /// # Errors
+    /// What a watcher found wrong.
+    pub fn cut_at_random(&mut self) -> Result<(), String> {
+        let mut random = self.random.fork();
+        // Some cuts take nearly all, some nearly nothing, some tear every block.
+        let leaning = random.below(4);
+        self.cut(
+            &mut |_, _, choices| match leaning {
+                0 if random.chance(900) => 0,
+                1 if random.chance(900) => choices - 1,
+                _ => random.below(choices as u64) as usize,
+            },
+            None,
+        )
+    }
+
+    /// The process is killed, and the disk keeps its power and its cache.
+    ///
+    /// # Errors
+    /// What a watcher found wrong.
+    pub fn kill(&mut self) -> Result<(), String> {
+        self.disk.orphan_writes();
+        self.end_process(None);
+        self.show(&Sight::Cut { power: false, mode: self.mode })
+    }
+
+    /// The device loses power under the living engine, which is told before anything else.
+    ///
+    /// # Errors
+    /// What a watcher found wrong.
+    pub fn blip(&mut self, choose: &mut dyn FnMut(Block, u32, usize) -> usize) -> Result<(), String> {
+        self.disk.cut(choose);
+        self.truth.device_lost_power();
+        self.show(&Sight::Blip)?;
+        let failed = || perform::fault(5, "the device was reset");
+        for pending in self.pending.values_mut() {
+            match pending {
+                Pending::WriteEnds(op, ..) => *pending = Pending::Deliver(Event::Wrote(*op, Err(failed()))),
+                Pending::FlushEnds => *pending = Pending::Deliver(Event::Flushed(Err(failed()))),
+                _ => {}
+            }
+        }
+        self.command(Command::DeviceReset("power was lost".into()))
+    }
+
+    fn end_process(&mut self, save: Option<SaveFate>) {
+        if let Some((_, landed)) = self.in_save.take() {
+            // A save whose completion had no time to be delivered is durable all the same.
+            let drawn = Slots::draw_fate(&mut self.random);
+            if !landed {
+                self.slots.fail(save.unwrap_or(drawn));
+            }
+        }
+        self.pending.clear();
+        self.engine = None;
+    }
+
+    /// Whether an engine is running.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// Whether anything is under way that will happen of itself.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Where the engine stands; `None` when none is running.
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
+        self.engine.as_ref().map(|engine| engine.status())
+    }
+
+    /// What really happened.
+    #[must_use]
+    pub fn truth(&self) -> &Truth {
+        &self.truth
+    }
+
+    /// What judges and seals here.
+    #[must_use]
+    pub fn inspector(&self) -> &Inspector {
+        &self.inspector
+    }
+
+    /// Steps of the present engine, or of the last.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Hash of everything that passed, where it is kept.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Virtual time, in nanoseconds.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    fn show(&mut self, sight: &Sight<'_>) -> Result<(), String> {
+        let scene =
+            Scene { now_ns: self.now_ns, truth: &self.truth, disk: &self.disk, schedule: self.inspector.schedule() };
+        self.watchers.iter_mut().try_for_each(|watcher| watcher.watch(sight, scene))
+    }
+
+    fn now(&self) -> Now {
+        Now { mono_ns: self.now_ns, wall_ns: self.wall_offset.wrapping_add(self.now_ns) >> 1 }
+    }
+
+    fn later(&mut self, delay_ns: u64, what: Pending) {
+        // The tie breaker is chance, so that what ends at one instant ends in any order.
+        self.tie += 1;
+        let tie = self.random.word() << 24 | (self.tie & 0xff_ffff);
+        self.pending.insert((self.now_ns + delay_ns, tie), what);
+    }
+}

@@ -1,0 +1,249 @@
+//! Doing what the engine wants, and telling it what came of it.
+
+use super::{Buffer, MAX_STEPS, Pending, World};
+use crate::engine::{Action, Event, Fault, OpId};
+use crate::sim::fault::{self, Struck};
+use crate::sim::observe::Sight;
+use crate::sim::slots::Slots;
+use crate::sim::truth::WriteId;
+use crate::vocabulary::{Block, POISON, Promise, mix};
+
+impl World {
+    pub(super) fn step_engine(&mut self, events: Vec<Event>) -> Result<(), String> {
+        let now = self.now();
+        self.steps += 1;
+        if self.steps > MAX_STEPS {
+            return Err(format!("no end after {MAX_STEPS} steps: {:?}", self.status()));
+        }
+        let mut actions = Vec::new();
+        let Some(engine) = &mut self.engine else { return Err("nobody is there to be told".into()) };
+        engine.step(now, &events, &mut actions);
+        if self.settings.hashed {
+            self.hash = hash(self.hash, &format!("{now:?} {events:?} {actions:?}"));
+        }
+        // Woken for nothing: three times in a row at one instant is a loop that burns a core.
+        let idle = events.is_empty() && actions.is_empty();
+        self.spins = if idle { self.spins + 1 } else { 0 };
+        for action in actions {
+            if self.exited.is_some() {
+                return Err(format!("after its exit the engine still wants {action:?}"));
+            }
+            self.show(&Sight::Acted(&action))?;
+            self.perform(action)?;
+        }
+        if self.exited.is_some() {
+            self.disk.orphan_writes();
+            self.end_process(None);
+        }
+        Ok(())
+    }
+
+    /// Lets the next thing happen, and now and then a few more, and returns what the engine is to be told.
+    pub(super) fn pass_time(&mut self) -> Result<Vec<Event>, String> {
+        let wake = self.engine.as_ref().and_then(|engine| engine.next_wake());
+        if self.spins > 3 && wake.is_some_and(|wake| wake <= self.now_ns) {
+            return Err(format!("woken again and again for nothing: {:?}", self.status()));
+        }
+        let wanted = 1 + self.random.below(self.settings.pace.batch);
+        let mut events = Vec::new();
+        while (events.len() as u64) < wanted {
+            let next = self.pending.first_key_value().map(|(key, _)| *key);
+            let Some(key) = next.filter(|key| wake.is_none_or(|wake| key.0 <= wake.max(self.now_ns))) else {
+                match wake {
+                    Some(_) if !events.is_empty() => {}
+                    Some(wake) => self.now_ns = self.now_ns.max(wake),
+                    None if events.is_empty() => {
+                        return Err(format!("nothing is pending and the engine sleeps: {:?}", self.status()));
+                    }
+                    None => {}
+                }
+                break;
+            };
+            self.now_ns = self.now_ns.max(key.0);
+            let pending = self.pending.remove(&key).expect("seen just now");
+            if let Some(event) = self.happen(pending)? {
+                self.tell(&event)?;
+                events.push(event);
+            }
+        }
+        Ok(events)
+    }
+
+    /// What was pending happens; an event to be told now, if it was one.
+    fn happen(&mut self, pending: Pending) -> Result<Option<Event>, String> {
+        let event = match pending {
+            Pending::Deliver(event) => return Ok(Some(event)),
+            Pending::WriteEnds(op, io) => {
+                Event::Wrote(op, self.disk.complete_write(io).map_err(|errno| fault(errno, "write")))
+            }
+            Pending::ReadEnds(op, block) => {
+                self.show(&Sight::Shown(block))?;
+                let read = self.disk.read(block);
+                let buffer = &mut self.buffers[op.0 as usize];
+                Event::Read(op, read.map(|bytes| buffer.bytes = bytes).map_err(|errno| fault(errno, "read")))
+            }
+            Pending::FlushEnds => Event::Flushed(self.disk.complete_flush().map_err(|errno| fault(errno, "flush"))),
+            Pending::SaveEnds => return self.end_save().map(|()| None),
+        };
+        let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.delivery);
+        self.later(delay, Pending::Deliver(event));
+        Ok(None)
+    }
+
+    fn end_save(&mut self) -> Result<(), String> {
+        let Some((checkpoint, landed)) = &mut self.in_save else { return Ok(()) };
+        let number = checkpoint.number;
+        let nth = self.saves;
+        self.saves += 1;
+        let result = if self.disk.script.fault(Struck::Save, nth, None) == Some(fault::Fault::FailedSave) {
+            self.slots.fail(Slots::draw_fate(&mut self.random));
+            self.in_save = None;
+            Err(fault(28, "save"))
+        } else {
+            *landed = true;
+            let checkpoint = checkpoint.clone();
+            self.slots.succeed();
+            self.show(&Sight::SavedDurably(&checkpoint))?;
+            Ok(())
+        };
+        let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.delivery);
+        self.later(delay, Pending::Deliver(Event::Saved(number, result)));
+        Ok(())
+    }
+
+    /// The engine is about to hear this: the truth hears it first.
+    fn tell(&mut self, event: &Event) -> Result<(), String> {
+        match event {
+            Event::Wrote(op, result) => {
+                let buffer = &mut self.buffers[op.0 as usize];
+                buffer.busy = false;
+                let (_, claim) = buffer.sealed.expect("it was sealed");
+                let id = buffer.write.expect("it was written");
+                if result.is_ok() {
+                    self.truth.told_complete(id, claim.promise != Promise::Flush);
+                }
+            }
+            Event::Sealed(op) | Event::Read(op, _) | Event::Inspected(op, _) | Event::Surveyed(op, _) => {
+                self.buffers[op.0 as usize].busy = false;
+            }
+            Event::Flushed(result) => self.truth.told_flushed(result.is_ok()),
+            Event::Saved(..) => self.in_save = None,
+            Event::Fired(_) | Event::Command(_) => {}
+        }
+        self.show(&Sight::Told(event))
+    }
+
+    fn perform(&mut self, action: Action) -> Result<(), String> {
+        match action {
+            Action::Seal(op, block, claim) => {
+                let sealer = *self.inspector.sealer();
+                let buffer = self.take(op, "seal")?;
+                sealer.seal(block, &claim, &mut buffer.bytes);
+                (buffer.sealed, buffer.holds, buffer.write) = (Some((block, claim)), None, None);
+                self.work(op, Event::Sealed(op));
+            }
+            Action::Write { op, block, dsync } => self.write(op, block, dsync)?,
+            Action::Read(op, block) => {
+                let buffer = self.take(op, "read")?;
+                buffer.bytes.fill(POISON);
+                (buffer.sealed, buffer.holds) = (None, Some(block));
+                let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.io);
+                self.later(delay, Pending::ReadEnds(op, block));
+            }
+            Action::Inspect(op, legal) => {
+                let inspector = self.inspector;
+                let buffer = self.take(op, "inspect")?;
+                if buffer.holds != Some(legal.block) {
+                    return Err(format!("{op:?} holds {:?} and is inspected as {}", buffer.holds, legal.block));
+                }
+                let inspection = inspector.inspect(&buffer.bytes, &legal);
+                self.work(op, Event::Inspected(op, inspection));
+            }
+            Action::Survey(op, block) => {
+                let inspector = self.inspector;
+                let buffer = self.take(op, "survey")?;
+                if buffer.holds != Some(block) {
+                    return Err(format!("{op:?} holds {:?} and is surveyed as {block}", buffer.holds));
+                }
+                let claims = inspector.survey(&buffer.bytes, block);
+                self.work(op, Event::Surveyed(op, claims));
+            }
+            Action::Flush => {
+                self.truth.flush_handed_over();
+                self.disk.submit_flush();
+                let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.flush);
+                self.later(delay, Pending::FlushEnds);
+            }
+            Action::Save(checkpoint) => {
+                self.slots.submit(&checkpoint);
+                self.in_save = Some((*checkpoint, false));
+                let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.save);
+                self.later(delay, Pending::SaveEnds);
+            }
+            Action::Report(finding, op) => {
+                let held = op.map(|op| self.buffers.get(op.0 as usize).and_then(|buffer| buffer.holds));
+                if held.is_some_and(|held| held != Some(finding.block)) {
+                    return Err(format!("the evidence of {finding:?} is not in {op:?}: {held:?}"));
+                }
+                self.known.insert(finding.key());
+                self.reports.push(*finding);
+            }
+            Action::Record(_) => {}
+            Action::Judged(judgement) => self.judgements.push(*judgement),
+            Action::Fire(_) => {
+                self.fires += 1;
+                let event = Event::Fired(self.command_ends.clone());
+                let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.save);
+                self.later(delay, Pending::Deliver(event));
+            }
+            Action::Exit(outcome) => self.exited = Some(outcome),
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, op: OpId, block: Block, dsync: bool) -> Result<(), String> {
+        let buffer = self.take(op, "write")?;
+        let Some((sealed_for, claim)) = buffer.sealed else { return Err(format!("{op:?} is written unsealed")) };
+        if sealed_for != block {
+            return Err(format!("{op:?} is sealed for {sealed_for} and written to {block}"));
+        }
+        if dsync != (claim.promise == Promise::Fua) {
+            return Err(format!("a write under {:?} with dsync {dsync}", claim.promise));
+        }
+        let bytes = buffer.bytes.clone();
+        let id: WriteId = self.truth.handed_over(block, claim);
+        self.buffers[op.0 as usize].write = Some(id);
+        let io = self.disk.submit_write(block, id, bytes, dsync);
+        self.writes_of_start += 1;
+        let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.io);
+        self.later(delay, Pending::WriteEnds(op, io));
+        Ok(())
+    }
+
+    fn work(&mut self, op: OpId, event: Event) {
+        debug_assert!(self.buffers[op.0 as usize].busy);
+        let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.work);
+        self.later(delay, Pending::Deliver(event));
+    }
+
+    /// The buffer of an operation, which nothing else may be using.
+    fn take(&mut self, op: OpId, what: &str) -> Result<&mut Buffer, String> {
+        let buffer =
+            self.buffers.get_mut(op.0 as usize).ok_or_else(|| format!("{what} of {op:?}: no such operation"))?;
+        if std::mem::replace(&mut buffer.busy, true) {
+            return Err(format!("{what} of {op:?}, which is busy"));
+        }
+        Ok(buffer)
+    }
+}
+
+pub(super) fn fault(errno: i32, what: &str) -> Fault {
+    Fault { errno, end_of_file: false, message: format!("{what} failed") }
+}
+
+fn hash(so_far: u64, text: &str) -> u64 {
+    text.as_bytes().chunks(8).fold(so_far, |hash, chunk| {
+        let word = chunk.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        mix(hash ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15)
+    })
+}
