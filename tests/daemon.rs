@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use scrubd::config::{self, AdHoc, Overrides, Source, TargetSettings};
 use scrubd::daemon::protocol::{Request, Response};
-use scrubd::daemon::{self, DaemonError, Ended, Job, State, client, engine_settings, known};
+use scrubd::daemon::{self, DaemonError, Ended, Job, State, StatusReport, client, engine_settings, known};
 use scrubd::engine::{Mode, OnStart, Outcome};
 use scrubd::ledger::Checkpoint;
 use scrubd::ledger::slots::{self, Choice, Expected, IdentityHash};
@@ -156,6 +156,17 @@ fn socket_answers(path: &Path, request: Request) -> Response {
     }
 }
 
+fn wait_for(path: &Path, phase: &str) -> Box<StatusReport> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match socket_answers(path, Request::Status) {
+            Response::Status { status } if status.engine.phase == phase => return status,
+            other => assert!(Instant::now() < deadline, "{other:?}"),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn a_few_passes_are_written_read_back_and_found_intact_by_a_check_that_changes_nothing() {
     for (ring, threads) in [(Engine::Auto, 0), (Engine::Auto, 2), (Engine::Blocking, 0), (Engine::Blocking, 2)] {
@@ -227,7 +238,10 @@ fn a_trigger_through_the_socket_saves_runs_the_command_and_ends() {
     let socket = rig.layout().control_socket();
     let asking = thread::spawn({
         let socket = socket.clone();
-        move || socket_answers(&socket, Request::Trigger)
+        move || {
+            wait_for(&socket, "writing and reading back");
+            socket_answers(&socket, Request::Trigger)
+        }
     });
     let ended = rig.run(|_| ()).unwrap();
     assert_eq!(asking.join().unwrap(), Response::Accepted { message: "triggered".to_owned() });
@@ -268,16 +282,10 @@ fn a_daemon_answers_pauses_resumes_refuses_a_reload_and_stops() {
     let rig = Rig::new(&[]);
     let socket = rig.layout().control_socket();
     let asking = thread::spawn(move || {
+        wait_for(&socket, "writing and reading back");
         let first = socket_answers(&socket, Request::Pause);
         assert_eq!(first, Response::Accepted { message: "paused".to_owned() });
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let paused = loop {
-            match socket_answers(&socket, Request::Status) {
-                Response::Status { status } if status.engine.phase == "paused" => break status,
-                other => assert!(Instant::now() < deadline, "{other:?}"),
-            }
-            thread::sleep(Duration::from_millis(20));
-        };
+        let paused = wait_for(&socket, "paused");
         assert_eq!((paused.target.as_str(), paused.run_id, paused.pid), ("disk", RunId([7; 16]), std::process::id()));
         assert!(matches!(socket_answers(&socket, Request::Reload), Response::Refused { .. }));
         socket_answers(&socket, Request::Resume);
