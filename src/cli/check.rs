@@ -1,5 +1,7 @@
 //! `scrubd check`: a read-only verdict over the whole region. Nothing is changed anywhere.
 
+use std::collections::BTreeSet;
+
 use super::args::Args;
 use super::exit::Failure;
 use super::{chosen, progress, run, state, talk};
@@ -27,6 +29,7 @@ pub(crate) fn run(args: &Args, no_state: bool) -> Result<u8, Failure> {
         Default::default()
     });
     let (name, run_id, blocks) = (settings.name.clone(), target.run_id, target.geometry.blocks());
+    let logged: BTreeSet<String> = remarks.iter().chain(&target.warnings).cloned().collect();
     let job = Job {
         name: name.clone(),
         engine: Settings {
@@ -47,7 +50,9 @@ pub(crate) fn run(args: &Args, no_state: bool) -> Result<u8, Failure> {
     };
     let ended = daemon::check(job).map_err(run::failure)?;
     talk::show(None);
-    let Ended { judgement, outcome, .. } = ended;
+    let Ended { judgement, outcome, warnings, .. } = ended;
+    let unsaid: Vec<String> = warnings.into_iter().filter(|warning| !logged.contains(warning)).collect();
+    unsaid.iter().for_each(|warning| tracing::error!("{warning}"));
     if let Some(mut judgement) = judgement {
         // A label that is gone is a broken promise without a block.
         if outcome == Outcome::Broken {

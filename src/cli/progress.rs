@@ -93,9 +93,9 @@ impl SoFar {
     }
 
     fn passes_done(&mut self, report: &StatusReport) -> Option<f64> {
-        let Status { phase, next, blocks, .. } = &report.engine;
+        let Status { next, blocks, .. } = &report.engine;
         let passes = self.goal.passes?;
-        if phase != "writing" || *blocks == 0 {
+        if !status::is_writing(&report.engine) || *blocks == 0 {
             return None;
         }
         let first = *self.first_write.get_or_insert(next.0);

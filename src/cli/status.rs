@@ -82,5 +82,11 @@ fn ring(ring: &RingReport) -> String {
 pub(crate) fn activity(status: &Status) -> String {
     let Status { phase, pass, progress, .. } = status;
     let percent = progress * 100.0;
-    if phase == "writing" { format!("writing pass {pass}, {percent:.0} %") } else { format!("{phase}, {percent:.0} %") }
+    let pass = if is_writing(status) { format!(", pass {pass}") } else { String::new() };
+    format!("{phase}{pass}, {percent:.0} %")
+}
+
+/// Whether it has come to writing.
+pub(crate) fn is_writing(status: &Status) -> bool {
+    status.phase.starts_with("writing")
 }

@@ -102,11 +102,12 @@ fn a_trigger_file_that_is_there_at_the_start_is_not_missed() {
 fn after_a_trigger_it_can_go_on_and_fire_again_for_a_new_file() {
     let rig = Rig::new(&["trigger.then=resume"]);
     let mut running = rig.room.start_run(&[]);
+    let epochs = || rig.room.events().iter().filter(|event| event["event"] == "epoch_began").count();
+    running.until("a first epoch", || epochs() == 1);
     for times in 1..=2 {
         fs::write(&rig.file, "").unwrap();
         running.until("the command", || rig.fired() == times);
         running.until("the file's end", || !rig.file.exists());
-        let epochs = || rig.room.events().iter().filter(|event| event["event"] == "epoch_began").count();
         running.until("a new epoch", || epochs() > times);
     }
     running.signal(nix::sys::signal::Signal::SIGTERM);
