@@ -58,7 +58,9 @@ impl fmt::Display for Block {
 pub struct Epoch {
     /// Orders the epochs of a run.
     pub number: u64,
-    /// Fresh randomness at each start of an epoch.
+    /// Fresh randomness at each start of an epoch. In JSON, 16 hexadecimal digits: readers that hold numbers as doubles
+    /// would lose some.
+    #[serde(with = "hexadecimal")]
     pub nonce: u64,
 }
 
@@ -157,6 +159,28 @@ pub const fn mix(word: u64) -> u64 {
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)
+}
+
+/// A word as 16 hexadecimal digits, for JSON.
+pub mod hexadecimal {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    /// For serde's `with`.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(word: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{word:016x}"))
+    }
+
+    /// For serde's `with`.
+    ///
+    /// # Errors
+    /// When the text is not a hexadecimal word.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u64::from_str_radix(&text, 16).map_err(|_| D::Error::custom(format!("\"{text}\" is no hexadecimal word")))
+    }
 }
 
 /// What the disk is held to. Stronger promises are greater.

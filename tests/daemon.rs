@@ -1,6 +1,7 @@
 //! The daemon as a library caller sees it: on real files, with both rings, inline and with workers.
 //!
 //! Not here: what a power cut does (tests/sim), and the binary itself.
+#![allow(clippy::unwrap_used)] // clippy takes the helpers below for something else than tests
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -60,7 +61,7 @@ impl Rig {
     }
 
     fn layout(&self) -> Layout {
-        Layout::new(self.dir.path(), "state").unwrap()
+        Layout::new(&self.dir.path().join("states"), "state").unwrap()
     }
 
     fn settings(&self) -> TargetSettings {
@@ -299,4 +300,32 @@ fn a_duration_ends_a_run_cleanly_and_an_observer_hears_of_it() {
     assert_eq!(ended.unwrap().outcome, Outcome::Kept);
     let heard: Vec<u64> = heard.iter().collect();
     assert!(heard.len() >= 2 && heard.last() > Some(&0), "{heard:?}");
+}
+
+/// The space is reserved when the store is opened; what takes it away again here is what btrfs and ZFS do by themselves.
+#[test]
+fn a_state_disk_that_is_full_ends_the_run_with_its_own_exit_status_and_writes_nothing() {
+    use nix::fcntl::{FallocateFlags, fallocate};
+    use nix::mount::{MsFlags, mount, umount};
+
+    let rig = Rig::new(&[]);
+    let states = rig.dir.path().join("states");
+    fs::create_dir(&states).unwrap();
+    if let Err(errno) = mount(Some("scrubd-test"), &states, Some("tmpfs"), MsFlags::empty(), Some("size=4m")) {
+        println!("SKIPPED: a small tmpfs cannot be mounted: {errno}");
+        return;
+    }
+    let ended = rig.run(|_| {
+        for slot in ["ledger.0", "ledger.1"] {
+            let file = fs::OpenOptions::new().write(true).open(rig.layout().dir().join(slot)).unwrap();
+            let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+            fallocate(&file, punch, 0, 1 << 20).unwrap();
+        }
+        assert!(fs::write(states.join("filler"), vec![1; 8 << 20]).is_err());
+    });
+    umount(&states).unwrap();
+    let ended = ended.unwrap();
+    assert!(matches!(&ended.outcome, Outcome::StateNotSaved(why) if why.contains("no space left")), "{ended:?}");
+    assert_eq!((ended.outcome.exit_code(), ended.status.engine.bytes.written), (73, 0));
+    assert!(ended.warnings.iter().any(|warning| warning.contains("event")), "{:?}", ended.warnings);
 }

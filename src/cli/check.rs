@@ -1,10 +1,10 @@
 //! `scrubd check`: a read-only verdict over the whole region. Nothing is changed anywhere.
 
 use super::args::Args;
-use super::exit::{BROKEN, Failure};
+use super::exit::Failure;
 use super::{chosen, progress, run, state, talk};
 use crate::daemon::{self, Ended, Job};
-use crate::engine::{Mode, Settings};
+use crate::engine::{Mode, Outcome, Settings};
 use crate::report::json::{self, Summary};
 use crate::report::{Overall, quarantine, text};
 use crate::ring;
@@ -22,8 +22,6 @@ pub(crate) fn run(args: &Args, no_state: bool) -> Result<u8, Failure> {
     if let Some(latch) = quarantine::read(layout.dir()) {
         remarks.push(format!("the target is quarantined: {}", latch.reason));
     }
-    let label_gone = run::label_gone(&target);
-    remarks.extend(label_gone.clone());
     let reported = daemon::known::load(layout.dir()).unwrap_or_else(|error| {
         remarks.push(format!("what was reported before cannot be read: {error}"));
         Default::default()
@@ -49,12 +47,14 @@ pub(crate) fn run(args: &Args, no_state: bool) -> Result<u8, Failure> {
     };
     let ended = daemon::check(job).map_err(run::failure)?;
     talk::show(None);
-    let code = if label_gone.is_some() { BROKEN } else { ended.outcome.exit_code() };
-    let Ended { judgement, .. } = ended;
+    let Ended { judgement, outcome, .. } = ended;
     if let Some(mut judgement) = judgement {
-        if label_gone.is_some() {
+        // A label that is gone is a broken promise without a block.
+        if outcome == Outcome::Broken {
             judgement.verdict = Overall::Violated;
         }
+        // They come in the order of judging, the window first; a person reads by address.
+        judgement.findings.sort_by_key(|finding| finding.block);
         talk::result(&match args.common.json {
             true => json::line(&name, run_id, &Summary::from(judgement)),
             false => text::verdict(&name, run_id, &judgement),
@@ -66,5 +66,5 @@ pub(crate) fn run(args: &Args, no_state: bool) -> Result<u8, Failure> {
             false => format!("{name}: incomplete: not every block was judged"),
         });
     }
-    Ok(code)
+    Ok(outcome.exit_code())
 }

@@ -13,6 +13,7 @@ use crate::target::{self, InitPlan, LOCK_WAIT, OpenTarget};
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let settings = chosen::target(args)?;
     let (target, _) = make(&settings, args)?;
+    target.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let told = if args.common.json { json(&settings, &target) } else { words(&settings, &target) };
     talk::result(&told);
     Ok(0)
@@ -33,7 +34,6 @@ pub(crate) fn make(settings: &TargetSettings, args: &Args) -> Result<(OpenTarget
         confirm: args.common.confirm.as_ref().map(|path| path.display().to_string()),
     };
     let target = target::init(&chosen::spec(settings), &plan, LOCK_WAIT)?;
-    target.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let state::Claimed { dir, mut store, choice, moved, .. } = state::claim(dir, &target)?;
     if let Some((run, to)) = moved {
         tracing::warn!("state of another run, {run}, was in the way; it is kept in {}", to.display());

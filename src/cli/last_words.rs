@@ -114,6 +114,7 @@ impl LastWords {
             format!("{}: {conclusion}", self.name),
             format!("  run        {}, {} survived", self.run, counted(engine.cuts, "cut")),
             format!("  promise    {}", text::promise(self.promise)),
+            format!("  ledger     {}", engine.state.map_or("not looked for", text::state)),
             format!("  frontiers  durable {durable}, issued {next}, reserved {reserved}"),
             format!("  written    {} in {}, up to pass {}", amount(engine.bytes.written), time(elapsed), engine.pass),
             format!("  verified   {}", amount(engine.bytes.verified)),

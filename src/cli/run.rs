@@ -11,7 +11,7 @@ use crate::ledger::state_dir::{Layout, StateDir};
 use crate::report::json::{self, Summary};
 use crate::report::{Overall, quarantine};
 use crate::ring;
-use crate::target::{self, Access, Kind, LOCK_WAIT, LabelState, OpenTarget, TargetError};
+use crate::target::{self, Access, Kind, LOCK_WAIT, OpenTarget, TargetError};
 use crate::vocabulary::Promise;
 
 pub(crate) fn run(args: &Args, options: &Run) -> Result<u8, Failure> {
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Args, options: &Run) -> Result<u8, Failure> {
     let (target, dir) = open_or_make(&settings, args, layout)?;
     refuse_contradictions(&settings, &target)?;
     let state::Claimed { dir, store, choice, loaded, moved } = state::claim(dir, &target)?;
-    if let Some(failure) = latched(&settings, &target, &dir)? {
+    if let Some(failure) = latched(&settings, &dir) {
         if args.common.json {
             let summary = Summary::unchecked(Overall::Violated, settings.promise, target.geometry.blocks());
             talk::result(&json::line(&settings.name, target.run_id, &summary));
@@ -99,25 +99,9 @@ pub(crate) fn refuse_contradictions(settings: &TargetSettings, target: &OpenTarg
     Ok(())
 }
 
-/// The label is lost from what is proven to be the same target: a finding.
-pub(crate) fn label_gone(target: &OpenTarget) -> Option<String> {
-    match &target.label {
-        LabelState::Present(_) => None,
-        LabelState::Gone { fault, expected } => Some(format!(
-            "the label of run {} is gone from the same target: {fault}; a promise was broken",
-            expected.run_id
-        )),
-    }
-}
-
-/// The target is quarantined, or is so from now on.
-fn latched(settings: &TargetSettings, target: &OpenTarget, dir: &StateDir) -> Result<Option<Failure>, Failure> {
-    let state_dir = dir.layout().dir();
-    if let Some(gone) = label_gone(target) {
-        quarantine::set(state_dir, std::time::SystemTime::now(), &gone, &serde_json::Value::Null)
-            .map_err(|error| Failure::new(STATE_NOT_SAVED, chain(&error)))?;
-    }
-    Ok(quarantine::read(state_dir).map(|why| {
+/// Why nothing may be written, where the target is quarantined.
+fn latched(settings: &TargetSettings, dir: &StateDir) -> Option<Failure> {
+    quarantine::read(dir.layout().dir()).map(|why| {
         let name = &settings.name;
         let evidence = dir.layout().findings();
         let message = format!(
@@ -127,7 +111,7 @@ fn latched(settings: &TargetSettings, target: &OpenTarget, dir: &StateDir) -> Re
             evidence.display(),
         );
         Failure::new(BROKEN, message)
-    }))
+    })
 }
 
 fn reload(args: Args) -> Reload {

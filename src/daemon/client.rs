@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::protocol::{LINE_MAX, Request, Response};
+use super::protocol::{LINE_MAX, Request, RequestLine, Response};
 use super::socket_path::with_short_path;
 
 /// A living daemon answers at once; one that does not is stuck.
@@ -60,7 +60,7 @@ pub fn request(path: &Path, request: Request) -> Result<Response, ClientError> {
 fn exchange(mut stream: &UnixStream, request: Request) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = serde_json::to_vec(&request).map_err(io::Error::other)?;
+    let mut line = serde_json::to_vec(&RequestLine { request }).map_err(io::Error::other)?;
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut answer = Vec::new();

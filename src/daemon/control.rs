@@ -392,3 +392,21 @@ async fn next(asked: &mut Option<mpsc::Receiver<Asked>>) -> Option<Asked> {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_in_a_range_is_within_it_and_one_time_is_that_time() {
+        let from = Instant::now();
+        let [two, five] = [2, 5].map(Duration::from_secs);
+        let times: Vec<Duration> = (0..100)
+            .map(|_| alarm(Some(After { earliest: two, latest: five }), from).unwrap().duration_since(from))
+            .collect();
+        assert!(times.iter().all(|time| (two..=five).contains(time)), "{times:?}");
+        assert!(times.iter().any(|time| *time != times[0]), "no chance in it: {times:?}");
+        assert_eq!(alarm(Some(After { earliest: two, latest: two }), from), Some(from + two));
+        assert_eq!(alarm(None, from), None);
+    }
+}

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::ledger::state_dir::{replace_durably, sync_dir};
@@ -51,17 +51,29 @@ pub(super) struct Known {
 impl Known {
     pub(super) fn open(dir: &Path) -> io::Result<Known> {
         let path = dir.join(NAME);
-        let length = fs::metadata(&path).map_or(0, |meta| meta.len());
-        if length > FILE_MAX {
+        if fs::metadata(&path).is_ok_and(|meta| meta.len() > FILE_MAX) {
             let lines: Vec<u8> = read(&path)?.iter().flat_map(line).collect();
             replace_durably(&path, &lines)?;
         }
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path)?;
         sync_dir(dir)?;
-        // A line that a cut left open must not swallow the next one.
-        file.write_all(b"\n")?;
         let length = file.metadata()?.len();
-        Ok(Known { path, file, length })
+        let mut known = Known { path, file, length };
+        known.close_torn_line()?;
+        Ok(known)
+    }
+
+    /// A line that a cut left open must not swallow the next one.
+    fn close_torn_line(&mut self) -> io::Result<()> {
+        let mut last = [b'\n'];
+        if self.length > 0 {
+            self.file.read_exact_at(&mut last, self.length - 1)?;
+        }
+        if last != [b'\n'] {
+            self.file.write_all(b"\n")?;
+            self.length += 1;
+        }
+        Ok(())
     }
 
     /// Remembers a key, not durably.

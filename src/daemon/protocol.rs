@@ -10,9 +10,17 @@ pub const LINE_MAX: usize = 1 << 20;
 /// Longest request, in bytes: the longest there is has 21.
 pub const REQUEST_MAX: usize = 4096;
 
-/// What can be asked: `{"request":"status"}`.
+/// A line to the daemon: `{"request":"status"}`. What it does not know it refuses, rather than do half of what was meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
+pub struct RequestLine {
+    /// What is asked.
+    pub request: Request,
+}
+
+/// What can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Request {
     /// Where it stands.
     Status,

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::error::DaemonError;
-use super::protocol::{REQUEST_MAX, Request, Response};
+use super::protocol::{REQUEST_MAX, Request, RequestLine, Response};
 use super::socket_path::with_short_path;
 
 /// Connections served at once; others wait in the backlog.
@@ -112,8 +112,8 @@ async fn converse(stream: UnixStream, asked: mpsc::Sender<Asked>) -> io::Result<
             // Where the next request begins is anybody's guess.
             return answer(&mut writer, &refused(format!("a request is a line of at most {REQUEST_MAX} bytes"))).await;
         }
-        let response = match serde_json::from_slice::<Request>(&line) {
-            Ok(request) => ask(&asked, request).await,
+        let response = match serde_json::from_slice(&line) {
+            Ok(RequestLine { request }) => ask(&asked, request).await,
             Err(error) => refused(format!("not a request: {error}")),
         };
         answer(&mut writer, &response).await?;

@@ -55,6 +55,7 @@ pub enum Record {
         /// Its number.
         epoch: u64,
         /// Its nonce.
+        #[serde(with = "crate::vocabulary::hexadecimal")]
         nonce: u64,
         /// P.
         restart: Seq,

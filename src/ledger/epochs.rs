@@ -3,7 +3,7 @@
 use crate::vocabulary::{Claim, Epoch, Seq};
 use serde::{Deserialize, Serialize};
 
-/// Epochs kept, 48 bytes each in a slot: 192 KiB at most. A rig that cuts more often than this within two passes
+/// Epochs kept, 40 bytes each in a slot: 160 KiB at most. A rig that cuts more often than this within two passes
 /// forgets the oldest; what they wrote is then legal from "some epoch before the oldest known", which can only make a
 /// check milder.
 pub const MAX_EPOCHS: usize = 4096;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Guarantee, ProvedBy};
 use crate::tag::Class;
-use crate::vocabulary::{Block, Issue, Seq};
+use crate::vocabulary::{Block, Issue, Seq, hexadecimal};
 
 /// What reading again showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,6 +68,7 @@ pub struct Finding {
     /// Cuts that the run had survived by then.
     pub cuts: u64,
     /// Hash of what was read: the same finding again is known by it.
+    #[serde(with = "hexadecimal")]
     pub contents: u64,
     /// Wall clock, in nanoseconds since 1970.
     pub wall_ns: u64,
@@ -79,6 +80,7 @@ pub struct FindingKey {
     block: Block,
     found: Option<Issue>,
     class: Class,
+    #[serde(with = "hexadecimal")]
     contents: u64,
 }
 

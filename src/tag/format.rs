@@ -22,6 +22,9 @@
 //!
 //! In the first atom of a block with a BLAKE3 digest the payload's first 32 bytes are replaced by the digest.
 //! The CRC comes first so that one call covers all that it guards.
+//!
+//! Every later version keeps the checksum at 0 over the rest of the atom, the magic at 4, the version at 8 and the run
+//! id at 16, so that a sound atom of another run is told from a damaged one whatever its version.
 
 use crate::vocabulary::{Block, Claim, Digest, Epoch, Issue, Promise, RunId, Seq};
 

@@ -34,6 +34,7 @@ impl BlockSeed {
         let base = mix(first ^ block.0);
         let base = mix(base.wrapping_add(second) ^ issue.seq.0);
         let base = mix(base.wrapping_add(third) ^ issue.epoch.number);
+        let base = mix(base ^ issue.epoch.nonce);
         BlockSeed { base, last }
     }
 
@@ -94,6 +95,10 @@ mod tests {
     fn two_issues_of_one_write_differ_in_every_word() {
         let (a, b) = (payload(5, 1, 0), payload(5, 2, 0));
         assert!(a.chunks(8).zip(b.chunks(8)).all(|(a, b)| a != b));
+        let mut bytes = vec![0; 4096];
+        let issue = Issue { seq: Seq(5), epoch: Epoch { number: 1, nonce: 2 } };
+        BlockSeed::of(RunKey::of(RunId([3; 16])), Block(9), issue).fill(pulp::Arch::new(), 0, &mut bytes);
+        assert!(a.chunks(8).zip(bytes[TAG_SIZE..].chunks(8)).all(|(a, b)| a != b), "the nonce alone is enough");
     }
 
     #[test]

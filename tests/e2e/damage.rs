@@ -192,3 +192,24 @@ fn a_run_that_finds_damage_stops_latches_and_keeps_evidence_until_it_is_cleared(
     room.run(&["--passes", "1"]).with_code(0);
     room.assert_intact();
 }
+
+#[test]
+fn a_label_that_rots_on_the_same_target_is_a_broken_promise_and_one_copy_of_it_is_survived() {
+    let scene = Scene::new(&["atom=512"], 512);
+    let room = &scene.room;
+    let one_copy = scene.with(|file| file[70] ^= 1);
+    fs::write(room.file(), &one_copy).unwrap();
+    room.scrubd(&["check", "--json"]).with_code(0).saying("label");
+    let both = scene.with(|file| {
+        file[70] ^= 1;
+        file[(512 << 10) + 70] ^= 1;
+    });
+    fs::write(room.file(), &both).unwrap();
+    let ended = room.scrubd(&["check", "--json"]).with_code(65).saying("label");
+    assert_eq!(ended.json()["verdict"], "violated");
+    room.run(&["--passes", "1"]).with_code(65).saying("label");
+    assert!(room.read_file() == both, "nothing is written to what has lost its label");
+    // Without a state directory nothing shows that it ever was ours.
+    fs::remove_dir_all(room.state()).unwrap();
+    room.scrubd(&["check"]).with_code(77);
+}

@@ -12,7 +12,7 @@ const PROMISES: [&str; 2] = ["flush", "fua"];
 const TRIGGER_IO: [&str; 4] = ["continue", "hold", "drain", "flush"];
 
 fn kills() -> usize {
-    std::env::var("SCRUBD_KILLS").map_or(30, |kills| kills.parse().expect("SCRUBD_KILLS is a number"))
+    std::env::var("SCRUBD_KILLS").map_or(100, |kills| kills.parse().expect("SCRUBD_KILLS is a number"))
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn a_command_that_is_missing_fails_or_hangs_exits_69_and_says_which() {
     for (command, words) in [
         (r#"["/nonexistent/cut-power"]"#, "/nonexistent/cut-power"),
         (r#"["/bin/sh", "-c", "exit 3"]"#, "3"),
-        (r#"["/bin/sh", "-c", "kill -TERM $$"]"#, "signal"),
+        (r#"["/bin/sh", "-c", "kill -TERM $$"]"#, "SIGTERM"),
         (r#"["/bin/sleep", "600"]"#, "1s"),
     ] {
         let room = Room::new(8 * MIB, &["trigger.writes=50", "trigger.timeout=1s"]);

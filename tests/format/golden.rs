@@ -10,25 +10,25 @@ use super::{RUN, example, hex, labels, slots};
 const KEY: [u64; 4] = [0x07fc_cbc1_9fed_67e2, 0x2050_b6e7_de59_9c44, 0x0146_9fa2_dd57_a138, 0x9f9a_1e0d_1699_be3f];
 #[rustfmt::skip]
 const WORDS: [u64; 52] = [
-    0x3a50_81c1_493c_0047, 0xd6a9_cc56_9423_cf9f, 0x370e_479d_fd94_7b60, 0x2da1_4f4e_aa87_3e5e,
-    0x709b_82a7_c85b_adfe, 0x2665_639b_0f1d_e18c, 0x57f5_4534_23c3_06a2, 0x2232_af31_3f06_d992,
-    0xbeea_5769_cbb6_cd17, 0x22a8_2957_da72_48c4, 0x16e4_1e50_7554_2792, 0x5962_5ea8_0635_c6f8,
-    0x8dbb_f96a_0da0_9ba7, 0x4040_8147_f724_ac26, 0xfb6d_2c31_71e3_7311, 0x9a34_08b9_7948_4962,
-    0xf884_da8e_b3f7_6d57, 0x929f_4979_26d0_3222, 0x329e_a523_3cce_991a, 0x7493_7b45_cecc_cde5,
-    0x6ef1_3018_811c_541a, 0xe52b_6594_1208_b166, 0x800e_ea2d_94c2_beeb, 0xed44_1c1d_4687_62df,
-    0x7e85_6bfa_8c1f_1660, 0x1a7b_9b98_2355_df46, 0x522e_35df_3a4f_98f7, 0x53ec_e468_0685_5c77,
-    0x6887_a356_c048_d720, 0x5513_cdb9_298d_b983, 0xba04_2628_1663_e5b6, 0x5621_0477_88ea_7c6f,
-    0xf7be_b4b6_1344_0732, 0x3812_72ed_4a63_7a53, 0x2c6f_282c_b902_6a02, 0x5c68_59f1_2049_ec16,
-    0xca93_7529_8228_7794, 0xa20f_ed7b_3543_f8ee, 0x4343_638a_6efe_0c46, 0xdd75_cd22_02af_d9c9,
-    0x0dce_125a_e9b0_9ffb, 0x4aba_53f2_6e0a_12bd, 0x31af_6c81_650d_f9ad, 0x8a56_8859_d298_2195,
-    0x0927_1ae1_b490_7894, 0x1974_2765_5138_ebe0, 0xb3b6_e61c_bfa9_3b89, 0xff49_9492_7519_3202,
-    0x21fe_7dfd_3f5b_04cd, 0x19ae_7f57_e4ba_06fb, 0x7447_4576_25b4_c7c1, 0xf1f1_b2c6_44a6_64d6,
+    0xc2e3_b8f4_1f50_4cc5, 0xab4d_a1a4_4ca6_ad91, 0x7714_6680_bad8_d153, 0xa936_4f7a_da06_9e35,
+    0x3561_8451_2f25_37ae, 0xe0e6_c937_9a94_874a, 0xb349_491e_b7df_2962, 0x9bb2_b670_d890_4661,
+    0x82df_f2be_c509_764b, 0x4bd9_aa27_c5f9_7671, 0x7f9b_04e5_8664_f765, 0x0d65_e02e_c8c8_c13c,
+    0xb979_be30_bb4c_709a, 0x09a8_62b8_ce01_16cc, 0x7379_b688_6958_041e, 0x6aaa_9e17_0c5a_ca2e,
+    0x3b77_a193_f9fb_7c58, 0x6920_adc1_4f96_c6c6, 0xf62c_4211_8300_b264, 0x911b_7292_200f_57b7,
+    0xf29d_8336_1324_7974, 0xec51_35cc_579d_c6dd, 0x4980_69c4_b451_7fb4, 0x0d09_5ae8_c51f_4bbc,
+    0x429e_576f_9e8b_1a22, 0xcc0e_75b7_a14f_7f12, 0x6b26_c1d6_bf16_82d6, 0xdd07_db43_dd14_b653,
+    0xc6b8_e6a5_a53b_6b2e, 0xbf03_4ec6_bbaf_c344, 0xf74a_0b1c_3920_6f99, 0x3582_e6c6_81c3_ba00,
+    0xb40a_cb94_710e_e800, 0x53f8_b779_4c9d_24bc, 0xb6ff_c382_3f8a_6ac0, 0xaf51_044b_6b39_8f50,
+    0x92ff_d893_4d80_6831, 0x3925_fdaa_d6c1_7493, 0x0cd2_b69c_ff06_103a, 0xbdae_9c77_f176_d754,
+    0x2ef5_4ddf_a651_e2d0, 0xa055_3d57_8428_cf5f, 0x83a9_ce8e_246c_2c21, 0xfd0d_38a3_ced5_9549,
+    0x23c3_4b6c_ca47_d203, 0x3500_c3ec_df54_7117, 0xa7e6_e714_b249_40fa, 0x1923_502e_25c3_ebed,
+    0x75b8_496b_f06c_9f96, 0x65de_7ae6_5223_4c04, 0xe785_e986_eb02_b684, 0xf844_3a7a_6239_7ed1,
 ];
 const PASSES: [[u64; 10]; 2] = [[0, 5, 2, 8, 7, 3, 4, 9, 6, 1], [4, 9, 5, 8, 2, 1, 3, 7, 6, 0]];
-const ATOM: &str = "e2fe5553a0c70fc5b7eb1895736925732d9400f45f1f9071ac01c9834f7503f2";
+const ATOM: &str = "dd1f99b97070e1fd09f42a403a9bf2237084b973525e5d32f5ef8cc5c804a7f0";
 const LABEL: &str = "42911ef00e4bdf6f6d43c6a99671b89f3dc4cc526c52b8e6efec2d5bd63c326f";
 const SLOT: &str = "ce4cca4920cf97676300507e83c4514fcbe0e453104723fa9418a31b5b8139b1";
-const ATOM_WITH_DIGEST: &str = "37af699bee31d47546eacec18c14e291ba7f578efb2607b052f2b0976cff170c";
+const ATOM_WITH_DIGEST: &str = "a26d6766d048ccd2ce96632e3d93f92da4b923123a9afb62b113dd764b40ddd7";
 
 /// Atom 0 of the example, under either digest.
 fn first_atom(digest: Digest) -> Vec<u8> {

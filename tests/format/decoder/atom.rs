@@ -105,6 +105,7 @@ pub(crate) fn seed(tag: &Tag) -> u64 {
     let s = mix(k[0] ^ tag.block);
     let s = mix(s.wrapping_add(k[1]) ^ tag.seq);
     let s = mix(s.wrapping_add(k[2]) ^ tag.epoch);
+    let s = mix(s ^ tag.nonce);
     mix(s.wrapping_add(k[3]) ^ u64::from(tag.index))
 }
 
