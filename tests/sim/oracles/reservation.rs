@@ -18,7 +18,12 @@ pub struct Reservation {
 impl Watcher for Reservation {
     fn watch(&mut self, sight: &Sight<'_>, _: Scene<'_>) -> Result<(), String> {
         match sight {
-            Sight::Started { loaded, .. } => {
+            Sight::Started { loaded, current, .. } => {
+                if !current {
+                    // What the lost state had reserved may have left no trace on the disk; where it did, its tags are of
+                    // an epoch that nobody knows.
+                    self.written_below = Seq(0);
+                }
                 self.durable = loaded.map_or(Seq(0), |loaded| loaded.reserved);
                 self.saving = None;
             }
