@@ -213,3 +213,31 @@ fn a_label_that_rots_on_the_same_target_is_a_broken_promise_and_one_copy_of_it_i
     fs::remove_dir_all(room.state()).unwrap();
     room.scrubd(&["check"]).with_code(77);
 }
+
+#[test]
+fn damage_under_a_running_daemon_is_found_before_it_is_overwritten_and_listed_at_the_end() {
+    let sets = ["atom=512", "verify.retention=true", "flush_every=256KiB", "on_finding=continue"];
+    let room = Room::new(5 * MIB, &sets);
+    let mut running = room.start_run(&["--json"]);
+    running.until("a pass", || room.events().iter().any(|event| event["event"] == "pass_written"));
+    room.scrubd(&["pause"]).with_code(0);
+    let in_flight = || {
+        let engine = room.scrubd(&["status", "--json"]).json()["engine"].clone();
+        engine["writes_in_flight"].as_u64().unwrap() + engine["reads_in_flight"].as_u64().unwrap()
+    };
+    running.until("a pause", || in_flight() == 0);
+    let mut damaged = room.read_file();
+    damaged[at(3) + 700] ^= 0x10;
+    let file = fs::OpenOptions::new().write(true).open(room.file()).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &damaged[at(3)..at(4)], at(3) as u64).unwrap();
+    file.sync_all().unwrap();
+    room.scrubd(&["resume"]).with_code(0);
+    running.until("a finding", || room.events().iter().any(|event| event["event"] == "finding"));
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    let verdict = running.ended().with_code(65).saying("block 3 at byte").json();
+    assert_eq!((&verdict["verdict"], &verdict["blocks"]["findings"]), (&json!("violated"), &json!(1)), "{verdict:#}");
+    let finding = &verdict["findings"][0];
+    assert_eq!((&finding["class"], &finding["block"]), (&json!("corrupt"), &json!(3)), "{verdict:#}");
+    // It was overwritten since.
+    room.assert_intact();
+}
