@@ -7,26 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::board::{Board, Snapshot};
+use super::alarm::{alarm, at};
+use super::board::Board;
 use super::command::{Order, carry_out};
 use super::driver::{Finish, Told};
 use super::error::DaemonError;
 use super::inbox::{Inbox, Unheard};
-use super::journal::Journal;
 use super::protocol::{Request, Response};
 use super::reporter::Reporter;
-use super::saver::Books;
 use super::service::{self, Service};
 use super::signals::{Meaning, SignalThread, meaning};
-use super::socket::{Asked, ControlSocket};
-use super::start::{DataPlane, start};
+use super::socket::Asked;
 use super::trigger_file::TriggerFile;
-use super::{Ended, Job, Observer, Reload, State, damaged, engine_settings};
-use crate::config::{After, TargetSettings, reloadable_change};
+use super::{Ended, Job, Observer, Reload, engine_settings};
+use crate::config::{TargetSettings, reloadable_change};
 use crate::engine::{Command, Event, Fired, Mode, Outcome, Reason, Settings};
-use crate::report::quarantine;
 use crate::vocabulary::RunId;
 
 /// How often status, watchdog and observers are looked after.
@@ -35,107 +32,16 @@ const TICK: Duration = Duration::from_millis(250);
 /// How long one must wait to try again where the data plane takes nothing.
 const BUSY: Duration = Duration::from_millis(50);
 
-/// Does the whole job, with a state directory or without leaving a trace.
-pub(super) fn conduct(mut job: Job, state: Option<State>) -> Result<Ended, DaemonError> {
-    let resources = |what| move |source| DaemonError::Resources { what, source };
-    let mut journal = None;
-    // Ours to the very end: the socket goes before the claim, or it might be the next process's that is removed.
-    let books = state.map(|State { dir, store, choice, owner }| Books { dir: Arc::new(dir), store, choice, owner });
-    let claim = books.as_ref().map(|books| Arc::clone(&books.dir));
-    if let Some(claim) = &claim {
-        let layout = claim.layout();
-        if let Some(latch) = quarantine::read(layout.dir()) {
-            return Err(DaemonError::Quarantined(latch.reason));
-        }
-        let (opened, remarks) = Journal::open(layout)?;
-        job.remarks.extend(remarks);
-        journal = Some(opened);
-    }
-    job.remarks.iter().chain(&job.target.warnings).for_each(|remark| tracing::warn!("{remark}"));
-    let damage = damaged::in_words(&job.target);
-    if let (Some(why), Some(journal)) = (&damage, &mut journal) {
-        tracing::error!("{why}");
-        damaged::report(journal, why, job.engine.on_finding);
-        // Nothing is written to what has lost its label or its end.
-        return Ok(broken_at_once(&job, why, journal.take_trouble()));
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(resources("the control plane"))?;
-    let (signals, heard) = SignalThread::start(job.settings.trigger.signal).map_err(resources("the signal thread"))?;
-    let _within = runtime.enter();
-    // What can be refused is refused before the data plane starts.
-    let trigger_file = match &job.settings.trigger.file {
-        Some(path) if claim.is_some() => Some(TriggerFile::watch(path)?),
-        _ => None,
-    };
-    let socket = claim.as_ref().map(|claim| ControlSocket::listen(&claim.layout().control_socket())).transpose()?;
-    let file = job.target.file.try_clone().map_err(resources("the data plane"))?;
-    let serves = claim.is_some();
-    let DataPlane { inbox, told, board, ring, workers, thread } = start(&mut job, file, books, journal)?;
-    let reporter = Reporter::new(&job, &ring, workers);
-    let asked = socket.map(|socket| {
-        let (sender, receiver) = mpsc::channel(1);
-        (tokio::spawn(socket.serve(sender)), receiver)
-    });
-    let (server, asked) = asked.unzip();
-    let mut control = Control {
-        name: job.name.clone(),
-        run_id: job.target.run_id,
-        time: alarm(job.settings.trigger.after, Instant::now()).filter(|_| serves),
-        end: job.duration.map(|duration| Instant::now() + duration),
-        started: Instant::now(),
-        mode: job.engine.mode,
-        settings: job.settings,
-        serves,
-        inbox,
-        board,
-        reporter,
-        service: Service::new(serves),
-        signals,
-        trigger_file,
-        reload: job.reload,
-        observer: job.observer,
-        stops: 0,
-    };
-    let ended_well = runtime.block_on(control.run(told, heard, asked));
-    if let Some(server) = server {
-        server.abort();
-    }
-    let finish = match ended_well {
-        Ok(()) => joined(thread)?,
-        Err(given_up) => return Err(given_up),
-    };
-    // The lock of the target ends with its descriptors, and a partition's disk is held as long.
-    drop((job.target.file, job.target.whole_disk));
-    Ok(control.ended(finish, damage))
+/// What the control plane reaches for.
+pub(super) struct Reach {
+    pub(super) inbox: Inbox,
+    pub(super) board: Arc<Board>,
+    pub(super) reporter: Reporter,
+    pub(super) signals: SignalThread,
+    pub(super) trigger_file: Option<TriggerFile>,
 }
 
-fn joined(thread: std::thread::JoinHandle<Result<Finish, DaemonError>>) -> Result<Finish, DaemonError> {
-    thread.join().unwrap_or_else(|panic| {
-        let words = panic.downcast_ref::<String>().cloned();
-        let words = words.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-        Err(DaemonError::Internal(words.unwrap_or_else(|| "it panicked".to_owned())))
-    })
-}
-
-fn broken_at_once(job: &Job, why: &str, trouble: Vec<String>) -> Ended {
-    let description = crate::ring::Description {
-        engine: "none",
-        why: "nothing was read or written".to_owned(),
-        depth: 0,
-        registered_buffers: false,
-        registered_file: false,
-        flags: Vec::new(),
-        direct: job.target.direct,
-    };
-    let reporter = Reporter::new(job, &description, Vec::new());
-    let mut status = reporter.report(&Snapshot::default());
-    status.warnings.push(why.to_owned());
-    status.warnings.extend(trouble);
-    Ended { outcome: Outcome::Broken, judgement: None, warnings: status.warnings.clone(), status }
-}
-
-struct Control {
+pub(super) struct Control {
     name: String,
     run_id: RunId,
     /// `mode` as it was asked for: a check has the target's settings too.
@@ -160,8 +66,33 @@ struct Control {
 }
 
 impl Control {
+    /// `serves`: there is state, and triggers count.
+    pub(super) fn new(job: Job, serves: bool, reach: Reach) -> Control {
+        let Reach { inbox, board, reporter, signals, trigger_file } = reach;
+        let started = Instant::now();
+        Control {
+            name: job.name,
+            run_id: job.target.run_id,
+            time: alarm(job.settings.trigger.after, started).filter(|_| serves),
+            end: job.duration.map(|duration| started + duration),
+            started,
+            mode: job.engine.mode,
+            settings: job.settings,
+            serves,
+            inbox,
+            board,
+            reporter,
+            service: Service::new(serves),
+            signals,
+            trigger_file,
+            reload: job.reload,
+            observer: job.observer,
+            stops: 0,
+        }
+    }
+
     /// Until the data plane has ended.
-    async fn run(
+    pub(super) async fn run(
         &mut self,
         mut told: mpsc::Receiver<Told>,
         mut signals: mpsc::Receiver<i32>,
@@ -334,7 +265,7 @@ impl Control {
         });
     }
 
-    fn ended(mut self, finish: Finish, damage: Option<String>) -> Ended {
+    pub(super) fn ended(mut self, finish: Finish, damage: Option<String>) -> Ended {
         let Finish { outcome, judgement, snapshot } = finish;
         let outcome = match (outcome, &damage) {
             (Outcome::Kept | Outcome::Incomplete, Some(_)) => Outcome::Broken,
@@ -361,24 +292,6 @@ fn environment(name: &str, run_id: RunId, reason: &Reason, state_file: Option<&P
     env
 }
 
-/// When a trigger that was set at `from` fires: at one time, or at any in a range, each as likely.
-fn alarm(after: Option<After>, from: Instant) -> Option<Instant> {
-    let After { earliest, latest } = after?;
-    let span = u64::try_from(latest.saturating_sub(earliest).as_millis()).unwrap_or(u64::MAX);
-    let mut chance = [0; 8];
-    getrandom::fill(&mut chance).expect("the kernel has randomness");
-    // 64 bits over a range of milliseconds: the bias is below one in ten million for a year.
-    let waits = earliest + Duration::from_millis(u64::from_le_bytes(chance) % span.saturating_add(1).max(1));
-    from.checked_add(waits)
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => pending().await,
-    }
-}
-
 async fn appeared(file: &mut Option<TriggerFile>) {
     match file {
         Some(file) => file.appeared().await,
@@ -390,23 +303,5 @@ async fn next(asked: &mut Option<mpsc::Receiver<Asked>>) -> Option<Asked> {
     match asked {
         Some(asked) => asked.recv().await,
         None => pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_in_a_range_is_within_it_and_one_time_is_that_time() {
-        let from = Instant::now();
-        let [two, five] = [2, 5].map(Duration::from_secs);
-        let times: Vec<Duration> = (0..100)
-            .map(|_| alarm(Some(After { earliest: two, latest: five }), from).unwrap().duration_since(from))
-            .collect();
-        assert!(times.iter().all(|time| (two..=five).contains(time)), "{times:?}");
-        assert!(times.iter().any(|time| *time != times[0]), "no chance in it: {times:?}");
-        assert_eq!(alarm(Some(After { earliest: two, latest: two }), from), Some(from + two));
-        assert_eq!(alarm(None, from), None);
     }
 }

@@ -39,7 +39,9 @@ mod start;
 mod suspects;
 mod work;
 
+mod alarm;
 mod command;
+mod conduct;
 mod control;
 mod damaged;
 mod reporter;
@@ -129,7 +131,7 @@ pub struct Ended {
 /// # Errors
 /// It could not start, or the machinery failed under way; what the disk did is never an error, but an outcome.
 pub fn run(job: Job, state: State) -> Result<Ended, DaemonError> {
-    control::conduct(job, Some(state))
+    conduct::conduct(job, Some(state))
 }
 
 /// Judges the region once. Writes nothing anywhere: no state, no event log, no evidence, no socket. SIGINT and SIGTERM
@@ -138,5 +140,5 @@ pub fn run(job: Job, state: State) -> Result<Ended, DaemonError> {
 /// # Errors
 /// As [`run`].
 pub fn check(job: Job) -> Result<Ended, DaemonError> {
-    control::conduct(job, None)
+    conduct::conduct(job, None)
 }
