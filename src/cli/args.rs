@@ -84,37 +84,37 @@ pub struct Target {
 /// `run`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Run {
-    /// What to run on.
-    #[command(flatten)]
-    pub target: Target,
     /// Stop cleanly once N more passes are written and read back
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub passes: Option<u64>,
     /// Stop cleanly after this time, such as 90s or 12h
     #[arg(long, value_name = "T", value_parser = duration)]
     pub duration: Option<Duration>,
+    /// What to run on. Last, so that the heading of the common options covers those alone.
+    #[command(flatten)]
+    pub target: Target,
 }
 
 /// `check`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Check {
-    /// What to check.
-    #[command(flatten)]
-    pub target: Target,
     /// Rebuild the ledger from the tags on the disk alone
     #[arg(long)]
     pub no_state: bool,
+    /// What to check.
+    #[command(flatten)]
+    pub target: Target,
 }
 
 /// `inspect`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Inspect {
-    /// Whose block.
-    #[command(flatten)]
-    pub target: Target,
     /// Number of the block within the region, from 0
     #[arg(long, value_name = "N")]
     pub block: u64,
+    /// Whose block.
+    #[command(flatten)]
+    pub target: Target,
 }
 
 /// Options that go with every subcommand.

@@ -19,8 +19,8 @@ pub(crate) fn run(args: &Args, no_state: bool) -> Result<u8, Failure> {
     let target = target::open(&chosen::spec(&settings), Access::ReadOnly, LOCK_WAIT, known.as_ref())?;
     run::refuse_contradictions(&settings, &target)?;
     let loaded = if no_state { state::Loaded::default() } else { state::look(&layout, &target) };
-    let mut remarks = loaded.remarks;
-    remarks.extend(state::shared_fate(&target, layout.dir()).filter(|_| !no_state));
+    let mut remarks = loaded.remarks.clone();
+    remarks.extend(state::shared_fate(&target, layout.dir()).filter(|_| loaded.checkpoint.is_some()));
     if let Some(latch) = quarantine::read(layout.dir()) {
         remarks.push(format!("the target is quarantined: {}", latch.reason));
     }

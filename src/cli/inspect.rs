@@ -166,8 +166,8 @@ impl View {
             Rule::Exactly(issue) => format!("exactly write {}{newest}{reserved}", issue.seq),
             Rule::AtLeast(guarantee) => {
                 let flush = guarantee.flush.map(|flush| format!(", flush {}", flush.number)).unwrap_or_default();
-                let (seq, by) = (guarantee.seq, guarantee.proved_by);
-                format!("write {seq} (pass {}) or a later one, proved by {by:?}{flush}{newest}{reserved}", pass(seq))
+                let (seq, by) = (guarantee.seq, text::proof(guarantee.proved_by));
+                format!("write {seq} (pass {}) or a later one, proved by {by}{flush}{newest}{reserved}", pass(seq))
             }
             Rule::Anything => format!("anything: no write of this block is guaranteed{newest}{reserved}"),
         }

@@ -19,6 +19,8 @@ pub(crate) struct LastWords {
     pub(crate) state_dir: PathBuf,
     /// Wall clock at the start, in nanoseconds since 1970.
     pub(crate) begun_ns: u64,
+    /// What the user has heard already.
+    pub(crate) logged: BTreeSet<String>,
     pub(crate) name: String,
     pub(crate) run: RunId,
     pub(crate) promise: Promise,
@@ -121,7 +123,8 @@ impl LastWords {
             format!("  findings   {}", count(engine.findings)),
         ];
         let warnings: BTreeSet<&String> = ended.warnings.iter().chain(&ended.status.warnings).collect();
-        lines.extend(warnings.into_iter().map(|warning| format!("  warning    {warning}")));
+        let unsaid = warnings.into_iter().filter(|warning| !self.logged.contains(*warning));
+        lines.extend(unsaid.map(|warning| format!("  warning    {warning}")));
         lines.extend(findings.iter().map(text::finding));
         lines.join("\n")
     }

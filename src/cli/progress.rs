@@ -30,13 +30,13 @@ pub(crate) fn observer(goal: Goal) -> Observer {
         return Box::new(move |report| so_far.log(report));
     }
     let bar = ProgressBar::new(STEPS);
-    let style = ProgressStyle::with_template("[{bar:24}] {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = ProgressStyle::with_template("[{bar:16}] {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style.progress_chars("=> "));
     talk::show(Some(bar.clone()));
     Box::new(move |report| {
         let done = so_far.done(report).clamp(0.0, 1.0);
         bar.set_position((done * STEPS as f64) as u64);
-        bar.set_message(so_far.words(report));
+        bar.set_message(so_far.short(report));
     })
 }
 
@@ -73,6 +73,20 @@ impl SoFar {
             parts.push(format!("{} left", time(left)));
         }
         parts.join(", ")
+    }
+
+    /// What fits on a terminal of 80 columns beside the bar.
+    fn short(&mut self, report: &StatusReport) -> String {
+        let Status { phase, pass, progress, durable, next, findings, .. } = &report.engine;
+        let at = match status::is_writing(&report.engine) {
+            true => format!("pass {pass}"),
+            false => phase.clone(),
+        };
+        let rate = report.rates.written_mib_s.max(report.rates.verified_mib_s);
+        let lag = count(next.0.saturating_sub(durable.0));
+        let left = self.left(report).map(|left| format!(", {} left", time(left))).unwrap_or_default();
+        let percent = progress * 100.0;
+        format!("{at} {percent:.0} %, {rate:.0} MiB/s, lag {lag}, findings {}{left}", count(*findings))
     }
 
     /// From 0 to 1: of the duration, of the passes, else of the pass or the check.

@@ -39,6 +39,7 @@ pub(crate) fn run(args: &Args, options: &Run) -> Result<u8, Failure> {
     let known = daemon::known::load(dir.layout().dir())
         .map_err(|error| Failure::new(STATE_NOT_SAVED, format!("what was reported before cannot be read: {error}")))?;
     let end = LastWords {
+        logged: remarks.iter().chain(&target.warnings).cloned().collect(),
         state_dir: dir.layout().dir().to_owned(),
         begun_ns: chosen::wall_ns(),
         name: settings.name.clone(),

@@ -21,7 +21,8 @@ pub(crate) fn start() {
 
 /// Shows a bar below the talk until it is taken away again with `None`.
 pub(crate) fn show(bar: Option<ProgressBar>) {
-    *BAR.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = bar;
+    let before = std::mem::replace(&mut *BAR.lock().unwrap_or_else(std::sync::PoisonError::into_inner), bar);
+    before.iter().for_each(ProgressBar::finish_and_clear);
 }
 
 /// A result. A reader that went away is no error: the exit status still says how it was.

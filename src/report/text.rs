@@ -75,7 +75,9 @@ pub fn promise(promise: Promise) -> &'static str {
     }
 }
 
-fn proof(proved_by: ProvedBy) -> &'static str {
+/// Which knowledge sufficed.
+#[must_use]
+pub fn proof(proved_by: ProvedBy) -> &'static str {
     match proved_by {
         ProvedBy::Checkpoint => "the saved ledger",
         ProvedBy::Disk => "tags on the disk itself",
@@ -87,7 +89,7 @@ fn overall(verdict: Overall, findings: u64) -> String {
     match verdict {
         Overall::Intact => "intact: every promise was kept".to_owned(),
         Overall::Violated if findings == 0 => "VIOLATED: a promise was broken".to_owned(),
-        Overall::Violated => format!("VIOLATED: {} of a broken promise", counted(findings, "finding")),
+        Overall::Violated => format!("VIOLATED: {}", counted(findings, "finding")),
         Overall::Incomplete => "incomplete: not every block was judged".to_owned(),
     }
 }
@@ -264,7 +266,7 @@ mod tests {
         };
         let told = verdict("bay3", RunId([1; 16]), &judgement);
         for words in [
-            "bay3: VIOLATED: 1 finding of a broken promise",
+            "bay3: VIOLATED: 1 finding\n",
             "ledger     stale: the disk has seen a newer one",
             "durable 4,500, issued 4,600, reserved unknown",
             "24: 22 intact, 1 rolled back, 0 interrupted, 0 unwritten, 1 finding\n",

@@ -43,7 +43,10 @@ fn workers_are_pinned_where_they_were_asked_to_be() {
     assert!(threads.keys().any(|name| name.starts_with("ring/")), "{threads:?}");
     let status = room.scrubd(&["status", "--json"]).with_code(0).json();
     let workers = status["workers"].as_array().unwrap();
-    assert!(workers.iter().any(|w| w["thread"] == "seal/0" && w["cpus_allowed"][0].to_string() == first), "{status:#}");
+    assert!(
+        workers.iter().any(|w| w["thread"] == "seal/0" && w["cpus_allowed"][0].as_u64() == first.parse().ok()),
+        "{status:#}"
+    );
     running.signal(nix::sys::signal::Signal::SIGTERM);
     running.ended().with_code(0);
 }
