@@ -23,8 +23,7 @@ pub enum Action {
     },
     /// Poison the operation's buffer, then read this block into it, past all caches of ours. Answered by `Read`.
     Read(OpId, Block),
-    /// Judge what was read. Answered by `Inspected`. The buffer stays as it is until the operation is used again, so
-    /// that a [`Action::Report`] of the same operation can take its evidence from it.
+    /// Judge what was read. Answered by `Inspected`.
     Inspect(OpId, Legal),
     /// Hear the witnesses in what was read. Answered by `Surveyed`.
     Survey(OpId, Block),
@@ -34,7 +33,8 @@ pub enum Action {
     /// flight.
     Save(Box<Checkpoint>),
     /// A promise was broken. Evidence, event log and latch are durable before the next action is done. The operation,
-    /// where there is one, still has in its buffer what was read first.
+    /// where there is one, still has in its buffer what was read of the block last; the first sight of it, which a
+    /// transient fault or an unstable one shows at no other time, is kept by who inspects.
     Report(Box<Finding>, Option<OpId>),
     /// Something for the event log; durable before the next action where `durable` is set.
     Record(Record),

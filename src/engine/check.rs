@@ -3,7 +3,7 @@
 //! Findings are told at the end, not when they are met: until the last block was read, some tag may still show that
 //! the saved ledger is older than the disk, and then nothing that was judged by it counts.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::action::{Action, Outcome, Record};
 use super::engine::{Engine, Phase};
@@ -12,7 +12,7 @@ use super::operations::{Stage, Task};
 use super::settings::{Mode, OnFinding, OnStart, Settings};
 use super::walk::Walk;
 use crate::ledger::{Attestation, Checkpoint, Recovered, State};
-use crate::report::{BlockCounts, Finding, Frontiers, Judgement, MAX_LISTED, Overall};
+use crate::report::{BlockCounts, Finding, Frontiers, Judgement, MAX_LISTED, Overall, Persistence};
 use crate::schedule::Schedule;
 use crate::tag::{Claims, Inspection, Verdict};
 use crate::vocabulary::{Block, Claim, Now, Seq};
@@ -48,6 +48,8 @@ pub(super) struct Check {
     counts: BlockCounts,
     found: Vec<Finding>,
     evidence: VecDeque<Finding>,
+    /// Blocks that a survey could not read, or not at once.
+    unsurveyed: BTreeMap<Block, Finding>,
     /// Only the window is judged; the rest is scanned while running.
     window_only: bool,
     /// After a clean stop only a few blocks are judged.
@@ -85,6 +87,7 @@ impl Check {
             counts: BlockCounts { total: schedule.blocks(), ..BlockCounts::default() },
             found: Vec::new(),
             evidence: VecDeque::new(),
+            unsurveyed: BTreeMap::new(),
             window_only,
             probe_only: stage == CheckStage::Probe,
             distrust: None,
@@ -183,15 +186,21 @@ impl Engine {
     /// Reads on as far as the queue has room.
     fn feed_check(&mut self, actions: &mut Vec<Action>) {
         while self.ops.in_flight() < self.settings.queue_depth && self.ops.free() > 0 {
-            let (task, block) = if self.check.stage == CheckStage::Evidence {
-                let Some(finding) = self.check.evidence.pop_front() else { return };
-                let block = finding.block;
-                (Task::Evidence(Box::new(finding)), block)
-            } else {
-                let Some(block) = self.check.walk.next(&self.schedule) else { return };
-                (if self.check.surveys() { Task::Survey } else { Task::Judge }, block)
+            let mut ahead = self.check.walk;
+            let gathering = self.check.stage == CheckStage::Evidence;
+            let next = match gathering {
+                true => self.check.evidence.front().map(|finding| finding.block),
+                false => ahead.next(&self.schedule),
             };
-            let op = self.ops.start(task, block).expect("a check visits each block once, and an operation is free");
+            // A triage reads there, to see whether the block lacks contents that turned up elsewhere.
+            let Some(block) = next.filter(|block| !self.ops.is_held(*block)) else { return };
+            let task = match (gathering, self.check.surveys()) {
+                (true, _) => Task::Evidence(Box::new(self.check.evidence.pop_front().expect("looked at above"))),
+                (_, true) => Task::Survey,
+                (_, false) => Task::Judge,
+            };
+            self.check.walk = ahead;
+            let op = self.ops.start(task, block).expect("nobody holds the block, and an operation is free");
             self.ops.enter(op, Stage::Reading);
             actions.push(Action::Read(op, block));
         }
@@ -330,10 +339,12 @@ impl Engine {
     }
 
     /// A block whose witnesses were asked for.
-    pub(super) fn surveyed(&mut self, op: OpId, claims: &Claims) {
-        if self.ops.get(op).triage.is_some() {
+    pub(super) fn surveyed(&mut self, now: Now, op: OpId, claims: &Claims, actions: &mut Vec<Action>) {
+        let triage = self.ops.get(op).triage.as_ref();
+        if triage.is_some_and(|triage| triage.home.is_some()) {
             return self.home_surveyed(op, claims);
         }
+        let unread_at_first = triage.is_some();
         let held_to = self.recovered.promise();
         for (claim, atoms) in claims.iter() {
             self.mistrust_if_outrun(op, claim);
@@ -341,6 +352,18 @@ impl Engine {
             if self.recovered.reserved().is_none_or(|reserved| claim.issue.seq < reserved) || self.surveys_all() {
                 self.check.attestation.add(claim, *atoms, held_to);
             }
+        }
+        if unread_at_first {
+            return self.survey_succeeded(now, op, actions);
+        }
+        self.ops.finish(op);
+    }
+
+    /// A survey could not read a block, or not at once. That is a finding where the judgement can read it: it is told
+    /// with the block, which is counted once.
+    pub(super) fn unsurveyed(&mut self, op: OpId, finding: Finding) {
+        if self.check.unsurveyed.len() < MAX_LISTED {
+            self.check.unsurveyed.insert(finding.block, finding);
         }
         self.ops.finish(op);
     }
@@ -359,8 +382,13 @@ impl Engine {
 
     /// A block of the check in which nothing is wrong.
     pub(super) fn judged(&mut self, op: OpId, inspection: &Inspection) {
-        self.check.count(&inspection.verdict);
-        self.ops.finish(op);
+        match self.check.unsurveyed.remove(&self.ops.get(op).block) {
+            Some(finding) => self.found_in_check(op, Finding { persistence: Persistence::Transient, ..finding }),
+            None => {
+                self.check.count(&inspection.verdict);
+                self.ops.finish(op);
+            }
+        }
     }
 
     /// Whether a block shows that the ledger is stale. Asked before anything is made of its verdict.

@@ -33,6 +33,7 @@ impl Engine {
         }
         if self.flushing && !self.flush_stuck && self.flush_since <= before {
             self.flush_stuck = true;
+            self.conclude_awaiting(now, actions);
             self.report_stuck(now, "flush", None, now.mono_ns - self.flush_since, Occasion::Scan, actions);
         }
     }

@@ -1,6 +1,6 @@
 //! The engine itself: what it remembers, and how a step goes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::action::{Action, Outcome, Record};
 use super::check::Check;
@@ -62,7 +62,8 @@ pub struct Engine {
     pub(super) next: Seq,
     /// Sealed writes that wait for a place in the queue, by number.
     pub(super) ready: BTreeMap<Seq, OpId>,
-    /// R as it was at the start: a clean stop lowers R only when writing got that far.
+    /// R as it was when the epoch began: a clean stop lowers R only when writing got that far. Earlier epochs, of this
+    /// process too, may have issued anything below it.
     pub(super) inherited: Seq,
     /// Writing stops here (`passes`).
     pub(super) end: Option<Seq>,
@@ -91,6 +92,10 @@ pub struct Engine {
     pub(super) failed_flushes: u64,
     pub(super) failed_writes: u64,
     pub(super) started: Option<u64>,
+    /// Operations whose block, or the home of its contents, is to be read again as soon as the queue has room.
+    pub(super) rereads: VecDeque<OpId>,
+    /// Triages that are done but for the flush in flight.
+    pub(super) awaiting_flush: Vec<OpId>,
     /// Triages whose last read, of a home, is judged.
     pub(super) homes_read: Vec<OpId>,
     pub(super) pass_record_not_before: u64,
@@ -156,6 +161,8 @@ impl Engine {
             failed_flushes: 0,
             failed_writes: 0,
             started: None,
+            rereads: VecDeque::new(),
+            awaiting_flush: Vec::new(),
             homes_read: Vec::new(),
             pass_record_not_before: 0,
             flush_before_epoch: false,
@@ -208,7 +215,7 @@ impl Engine {
             Event::Wrote(op, result) => self.wrote(now, *op, result, actions),
             Event::Read(op, result) => self.read(now, *op, result, actions),
             Event::Inspected(op, inspection) => self.inspected(now, *op, inspection, actions),
-            Event::Surveyed(op, claims) => self.surveyed(*op, claims),
+            Event::Surveyed(op, claims) => self.surveyed(now, *op, claims, actions),
             Event::Flushed(result) => self.flushed(now, result, actions),
             Event::Saved(number, result) => self.saved(now, *number, result, actions),
             Event::Fired(fired) => self.fired(fired, actions),
@@ -219,7 +226,7 @@ impl Engine {
     /// Does all that can be done now: what changes the phase, or begins or ends a trigger, may make more possible, and
     /// no event need come to say so.
     fn advance(&mut self, now: Now, actions: &mut Vec<Action>) {
-        loop {
+        while !matches!(self.phase, Phase::Ended) {
             let before = (std::mem::discriminant(&self.phase), self.trigger.is_some());
             self.advance_once(now, actions);
             if (std::mem::discriminant(&self.phase), self.trigger.is_some()) == before {
@@ -233,6 +240,7 @@ impl Engine {
         if self.trigger_holds_everything(now, actions) {
             return;
         }
+        self.submit_rereads(actions);
         match &self.phase {
             Phase::Checking => self.advance_check(now, actions),
             Phase::Opening { .. } => self.advance_opening(now, actions),
@@ -377,6 +385,8 @@ impl Engine {
 
     /// Saves the ledger as it is and ends without waiting for what is in flight.
     fn stop_now(&mut self, now: Now, actions: &mut Vec<Action>) {
+        // Its save, if one is in flight, becomes the last one; its command does not run.
+        self.trigger = None;
         match &self.ledger {
             Some(ledger) if !self.saves.in_flight() => {
                 let reserved = ledger.reserved();

@@ -27,8 +27,6 @@ impl Engine {
                 self.ops.finish(op);
             }
             (_, Err(_)) if home.is_some() => self.conclude_triage(now, op, actions),
-            // What cannot be read bears no witness; the judgement will say so.
-            (Task::Survey, Err(_)) => self.ops.finish(op),
             (_, Err(fault)) => self.sighted(now, op, Sighting::Unreadable(fault.clone()), actions),
             (_, Ok(())) if home.is_some() => actions.push(Action::Survey(op, home.unwrap_or(block))),
             (Task::Survey, Ok(())) => actions.push(Action::Survey(op, block)),
@@ -62,6 +60,10 @@ impl Engine {
         let checking = matches!(self.phase, Phase::Checking);
         if checking {
             self.hear_claims(op, &inspection.claims);
+        }
+        if self.shows_nothing() {
+            self.abandon_triage(op);
+            return self.settled(now, op, None, actions);
         }
         if self.ops.get(op).triage.is_some() {
             return self.sighted(now, op, Sighting::of(inspection), actions);
@@ -99,6 +101,10 @@ impl Engine {
 
     /// One more look at a block in which something is, or was, wrong.
     fn sighted(&mut self, now: Now, op: OpId, sighting: Sighting, actions: &mut Vec<Action>) {
+        if self.shows_nothing() {
+            self.abandon_triage(op);
+            return self.settled(now, op, None, actions);
+        }
         let rereads = self.settings.rereads as usize;
         let operation = self.ops.get_mut(op);
         match &mut operation.triage {
@@ -108,20 +114,48 @@ impl Engine {
         let block = operation.block;
         let triage = operation.triage.as_ref().expect("set above");
         if triage.rereads() < rereads {
-            self.ops.enter(op, Stage::Reading);
-            actions.push(Action::Read(op, block));
-            return;
+            return self.rereads.push_back(op);
         }
         // Misdirected contents: does their home lack them? Asked only where nobody is about to write there.
         let stray = triage.stray_from().filter(|(home, _)| *home != block);
         match stray {
             Some((home, _)) if self.ops.also_hold(op, home) => {
                 self.ops.get_mut(op).triage.as_mut().expect("set above").home = Some(home);
-                self.ops.enter(op, Stage::Reading);
-                actions.push(Action::Read(op, home));
+                self.rereads.push_back(op);
             }
             _ => self.conclude_triage(now, op, actions),
         }
+    }
+
+    /// Reads again, within the queue's depth, and before anything new is read.
+    pub(super) fn submit_rereads(&mut self, actions: &mut Vec<Action>) {
+        while self.ops.in_flight() < self.settings.queue_depth {
+            let Some(op) = self.rereads.pop_front() else { return };
+            let operation = self.ops.get(op);
+            let home = operation.triage.as_ref().and_then(|triage| triage.home);
+            let block = home.unwrap_or(operation.block);
+            self.ops.enter(op, Stage::Reading);
+            actions.push(Action::Read(op, block));
+        }
+    }
+
+    fn abandon_triage(&mut self, op: OpId) {
+        let home = self.ops.get_mut(op).triage.take().and_then(|triage| triage.home);
+        if let Some(home) = home {
+            self.ops.release(op, home);
+        }
+    }
+
+    /// After a reset or a failed flush, until the next epoch, completed writes may lawfully be gone: nothing that is
+    /// read says anything.
+    fn shows_nothing(&self) -> bool {
+        !matches!(self.phase, Phase::Checking) && self.ledger.as_ref().is_some_and(crate::ledger::Ledger::is_distrusted)
+    }
+
+    /// A block that a survey could not read at first has been read.
+    pub(super) fn survey_succeeded(&mut self, now: Now, op: OpId, actions: &mut Vec<Action>) {
+        self.ops.get_mut(op).triage.as_mut().expect("reads that failed").add(Sighting::Fine);
+        self.conclude_triage(now, op, actions);
     }
 
     /// The home of misdirected contents was read.
@@ -132,6 +166,13 @@ impl Engine {
         self.homes_read.push(op);
     }
 
+    /// The flush that some triages waited for has ended.
+    pub(super) fn conclude_awaiting(&mut self, now: Now, actions: &mut Vec<Action>) {
+        for op in std::mem::take(&mut self.awaiting_flush) {
+            self.conclude_triage(now, op, actions);
+        }
+    }
+
     /// Triage that only waited for a home is concluded at the end of the events: see `step`.
     pub(super) fn conclude_homes(&mut self, now: Now, actions: &mut Vec<Action>) {
         for op in std::mem::take(&mut self.homes_read) {
@@ -140,9 +181,20 @@ impl Engine {
     }
 
     fn conclude_triage(&mut self, now: Now, op: OpId, actions: &mut Vec<Action>) {
+        // The flush in flight may be about to say that completed writes were lost, and then this was one of them.
+        if self.flushing && !self.flush_stuck && !matches!(self.phase, Phase::Checking) {
+            return self.awaiting_flush.push(op);
+        }
         let triage = self.ops.get_mut(op).triage.take().expect("a triage is concluded once");
         if let Some(home) = triage.home {
             self.ops.release(op, home);
+        }
+        if self.shows_nothing() {
+            return self.settled(now, op, None, actions);
+        }
+        if matches!(self.ops.get(op).task, Task::Survey) {
+            let finding = self.finding(now, op, &triage.diagnosis(), None);
+            return self.unsurveyed(op, finding);
         }
         let mut finding = self.finding(now, op, &triage.diagnosis(), triage.confirmed);
         if matches!(self.phase, Phase::Checking) {
@@ -152,7 +204,8 @@ impl Engine {
         }
         finding.known = !self.remember(finding.key());
         let known = finding.known;
-        actions.push(Action::Report(Box::new(finding), Some(op)));
+        // Where a home was read, the buffer has that.
+        actions.push(Action::Report(Box::new(finding), triage.home.is_none().then_some(op)));
         if !known {
             self.new_findings += 1;
             self.act_on_finding();

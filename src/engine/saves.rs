@@ -89,6 +89,7 @@ impl Engine {
         let ledger = self.ledger.as_mut().expect("a ledger is made before its first epoch");
         let number = ledger.epochs().newest().map_or(number, |record| number.max(record.epoch.number + 1));
         let nonce = mix(self.nonce_seed ^ mix(number));
+        self.inherited = self.inherited.max(ledger.reserved());
         ledger.begin_epoch(Epoch { number, nonce }, self.settings.promise);
         self.next = ledger.durable();
         // What was not read back before a clean stop is read back after it, unless a whole pass has gone by.

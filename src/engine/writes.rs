@@ -199,6 +199,7 @@ impl Engine {
             }
         };
         self.trigger_flushed(failure.is_none());
+        self.conclude_awaiting(now, actions);
         match (&self.phase, failure) {
             (Phase::Closing { outcome, .. }, failure) => {
                 let outcome = match (outcome, failure) {

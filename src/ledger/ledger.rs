@@ -248,8 +248,15 @@ impl Ledger {
         self.distrusted = true;
     }
 
-    /// Everything below was read back and judged.
+    /// Whether [`Ledger::distrust_window`] was called in this epoch: what is read now shows nothing.
+    #[must_use]
+    pub fn is_distrusted(&self) -> bool {
+        self.distrusted
+    }
+
+    /// Everything below was read back and judged. Numbers that were assigned and never issued do not count.
     pub fn read_back_below(&mut self, frontier: Seq) {
+        let frontier = frontier.min(self.issued());
         self.verified = self.verified.max(frontier);
     }
 

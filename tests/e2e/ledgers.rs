@@ -9,7 +9,9 @@ use super::room::{MIB, Room, copy_dir};
 
 fn room_after_passes() -> Room {
     let room = Room::new(5 * MIB, &["flush_every=512KiB"]);
-    room.run(&["--passes", "2"]).with_code(0);
+    // Twice: what the second writes attests at least to all of the first, however slow a flush is.
+    room.run(&["--passes", "1"]).with_code(0);
+    room.run(&["--passes", "1"]).with_code(0);
     room
 }
 
