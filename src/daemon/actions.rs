@@ -71,11 +71,12 @@ impl Driver {
 
     fn record(&mut self, record: &Record) {
         match record {
-            Record::PassWritten { .. } => tracing::debug!(?record, "record"),
-            Record::EpochBegan { .. } | Record::Stopped { .. } | Record::Triggered { .. } => {
-                tracing::info!(?record, "record");
-            }
-            _ => tracing::warn!(?record, "record"),
+            Record::PassWritten { .. } => tracing::debug!("{record}"),
+            Record::EpochBegan { .. }
+            | Record::Stopped { .. }
+            | Record::Triggered { .. }
+            | Record::CommandEnded { .. } => tracing::info!("{record}"),
+            _ => tracing::warn!("{record}"),
         }
         if matches!(record, Record::StateDistrusted { .. } | Record::DeviceReset { .. }) {
             // What was seen so far is judged anew.

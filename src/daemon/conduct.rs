@@ -17,6 +17,7 @@ use super::start::{DataPlane, start};
 use super::trigger_file::TriggerFile;
 use super::{Ended, Job, State, damaged};
 use crate::engine::Outcome;
+use crate::pool::Placement;
 use crate::report::quarantine;
 
 /// Does the whole job, with a state directory or without leaving a trace.
@@ -56,6 +57,10 @@ pub(super) fn conduct(mut job: Job, state: Option<State>) -> Result<Ended, Daemo
     let file = job.target.file.try_clone().map_err(resources("the data plane"))?;
     let serves = claim.is_some();
     let DataPlane { inbox, told, board, ring, workers, thread } = start(&mut job, file, books, journal)?;
+    tracing::info!("{ring}");
+    for Placement { thread, cpus_allowed, .. } in &workers {
+        tracing::debug!(thread, ?cpus_allowed, "worker");
+    }
     let reporter = Reporter::new(&job, &ring, workers);
     let held = (job.target.file.try_clone().map_err(resources("the data plane"))?, job.target.whole_disk.take());
     let asked = socket.map(|socket| {

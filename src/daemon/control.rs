@@ -17,7 +17,7 @@ use super::error::DaemonError;
 use super::inbox::{Inbox, Unheard};
 use super::protocol::{Request, Response};
 use super::reporter::Reporter;
-use super::service::{self, Service};
+use super::service::Service;
 use super::signals::{Meaning, SignalThread, meaning};
 use super::socket::Asked;
 use super::trigger_file::TriggerFile;
@@ -277,7 +277,7 @@ impl Control {
         if let Some(observer) = &mut self.observer {
             observer(&status);
         }
-        tracing::info!(exit = outcome.exit_code(), "{}", service::in_words(&snapshot.status));
+        tracing::info!("ended with exit status {}", outcome.exit_code());
         Ended { outcome, judgement, warnings: status.warnings.clone(), status }
     }
 }

@@ -121,6 +121,31 @@ pub enum Record {
     },
 }
 
+impl std::fmt::Display for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Record::EpochBegan { epoch, restart, reserved, promise, why, .. } => {
+                let promise = format!("{promise:?}").to_lowercase();
+                write!(
+                    f,
+                    "epoch {epoch} begins at write {restart}, reserved up to {reserved}, promise {promise}: {why}"
+                )
+            }
+            Record::StateDistrusted { why } => write!(f, "the saved ledger is not to be trusted: {why}"),
+            Record::FlushFailed { why } => write!(f, "a flush failed, nothing that it covered is promised: {why}"),
+            Record::WriteFailed { seq, block, why, tries } => {
+                write!(f, "write {seq} of block {block} failed, try {tries}: {why}")
+            }
+            Record::SaveFailed { number, why } => write!(f, "checkpoint {number} could not be saved: {why}"),
+            Record::Triggered { reason } => write!(f, "triggered ({reason}): the ledger is saved"),
+            Record::CommandEnded { how } => write!(f, "the trigger's command: {how}"),
+            Record::DeviceReset { why } => write!(f, "the device was reset: {why}"),
+            Record::PassWritten { pass } => write!(f, "pass {pass} is written"),
+            Record::Stopped { durable } => write!(f, "stopped; durable up to write {durable}"),
+        }
+    }
+}
+
 /// How it ended. Where several apply, the first in this order counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

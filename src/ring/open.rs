@@ -65,6 +65,19 @@ pub struct Description {
     pub direct: bool,
 }
 
+impl std::fmt::Display for Description {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let either = |yes: bool, that: &'static str, this: &'static str| if yes { that } else { this };
+        let buffers = either(self.registered_buffers, "registered", "unregistered");
+        let direct = either(self.direct, "direct", "buffered");
+        write!(f, "{}, {direct} I/O, up to {} requests, {buffers} buffers", self.engine, self.depth)?;
+        if !self.flags.is_empty() {
+            write!(f, ", {}", self.flags.join(" "))?;
+        }
+        if self.why.is_empty() { Ok(()) } else { write!(f, ": {}", self.why) }
+    }
+}
+
 /// Opens a ring over `file`, with its buffers. The descriptor given is the one that does the I/O, so a lock on it
 /// holds for as long as the ring; dropping the ring lets it go, unless a request is stuck in the kernel.
 ///
