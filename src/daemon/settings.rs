@@ -38,6 +38,7 @@ pub fn engine_settings(target: &TargetSettings) -> Settings {
         passes: None,
         ignore_state: false,
         trigger_writes: trigger.writes,
+        trigger_command: trigger.command.is_some(),
         trigger_io: match trigger.io {
             config::TriggerIo::Continue => TriggerIo::Continue,
             config::TriggerIo::Hold => TriggerIo::Hold,

@@ -57,8 +57,12 @@ pub(super) struct Check {
     distrust: Option<String>,
     again: bool,
     /// It is over, and a trigger is all that is still to come.
-    concluded: bool,
+    pub(super) concluded: bool,
     pub(super) stop_asked: bool,
+    /// What it judges by is what is saved; else the living ledger knew more, and a trigger waits until that is saved.
+    pub(super) from_saved: bool,
+    /// How it ends when it is stopped early.
+    pub(super) outcome: Outcome,
 }
 
 impl Check {
@@ -94,6 +98,8 @@ impl Check {
             again: false,
             concluded: false,
             stop_asked: false,
+            from_saved: true,
+            outcome: Outcome::Kept,
         }
     }
 
@@ -167,7 +173,8 @@ impl Engine {
                 if let Some(saved) = saved.clone() {
                     self.recovered = Recovered::from_saved(self.schedule, saved);
                 }
-                self.check = Check::plan(&self.schedule, saved.as_ref(), &self.settings);
+                let from_saved = self.check.from_saved;
+                self.check = Check { from_saved, ..Check::plan(&self.schedule, saved.as_ref(), &self.settings) };
             } else if let Some(why) = self.check.distrust.take() {
                 self.distrust_saved(why, actions);
             } else if self.paused || !self.next_stage(now, actions) {
@@ -254,6 +261,7 @@ impl Engine {
         actions.push(Action::Record(Record::StateDistrusted { why }));
         let mut check = Check::plan(&self.schedule, None, &self.settings);
         check.stop_asked = self.check.stop_asked;
+        check.from_saved = self.check.from_saved;
         self.check = check;
     }
 
@@ -281,7 +289,7 @@ impl Engine {
             return self.exit(if complete { Outcome::Kept } else { Outcome::Incomplete }, actions);
         }
         if !complete {
-            return self.exit(Outcome::Kept, actions);
+            return self.exit(self.check.outcome.clone(), actions);
         }
         self.remember_all(&new_keys);
         if new {
@@ -305,15 +313,16 @@ impl Engine {
     /// From judging to writing: P = D, in a new epoch.
     fn start_run(&mut self, judged_all: bool) {
         let ledger = self.recovered.restart(&self.check.attestation, judged_all);
-        self.inherited = ledger.reserved();
+        self.inherited = self.inherited.max(ledger.reserved());
         let more = self.settings.passes.map(|passes| passes.saturating_mul(self.schedule.blocks()));
-        self.end = more.map(|writes| Seq(ledger.durable().0.saturating_add(writes)));
+        self.end = self.end.or(more.map(|writes| Seq(ledger.durable().0.saturating_add(writes))));
         self.ledger = Some(ledger);
         if self.check.window_only {
             self.scan = Some(Walk::All { at: 0 });
         }
         self.flush_before_epoch = self.settings.promise > self.recovered.promise();
-        self.open_epoch("start".to_owned());
+        let why = std::mem::replace(&mut self.why_epoch, "start".to_owned());
+        self.open_epoch(why);
     }
 
     fn judgement(&self, now: Now, verdict: Overall, mut findings: Vec<Finding>) -> Judgement {

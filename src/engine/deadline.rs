@@ -3,10 +3,11 @@
 //! An I/O past its deadline is reported once, with its age, and stays what it is: only its completion frees it. A stop
 //! does not wait for it.
 
-use super::action::Action;
+use super::action::{Action, Outcome};
 use super::engine::Engine;
 use super::event::OpId;
 use super::operations::{Stage, Task};
+use super::settings::Mode;
 use crate::ledger::Rule;
 use crate::report::{Finding, Occasion, Persistence};
 use crate::tag::Class;
@@ -16,6 +17,16 @@ use crate::vocabulary::{Block, Now};
 const LOOKS: u64 = 4;
 
 impl Engine {
+    /// Deadlines are of the disk's time: while this process itself was stopped or busy with something else, nobody was
+    /// there to take an answer.
+    pub(super) fn forgive_absence(&mut self, now: Now) {
+        let absent = now.mono_ns.saturating_sub(self.ops.clock);
+        if self.ops.clock > 0 && absent > self.settings.deadline_ns / 2 {
+            self.ops.postpone(absent);
+            self.flush_since += absent;
+        }
+    }
+
     pub(super) fn watch_deadlines(&mut self, now: Now, actions: &mut Vec<Action>) {
         if now.mono_ns < self.deadlines_watched_at {
             return;
@@ -82,7 +93,11 @@ impl Engine {
         };
         actions.push(Action::Report(Box::new(finding), None));
         self.new_findings += 1;
-        self.act_on_finding();
+        // A check ends, and says so; it does nothing else.
+        match self.settings.mode {
+            Mode::Check => self.stop(Outcome::Incomplete),
+            Mode::BurnIn | Mode::Powercut => self.act_on_finding(),
+        }
     }
 }
 

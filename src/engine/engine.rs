@@ -40,6 +40,8 @@ pub(super) enum Phase {
 pub(super) enum Goal {
     /// A new epoch, and why.
     Epoch(String),
+    /// The device may have lost its power: a check as after any cut, and then a new epoch.
+    Check(String),
     /// The end.
     Stop(Outcome),
 }
@@ -101,6 +103,8 @@ pub struct Engine {
     pub(super) pass_record_not_before: u64,
     /// The promise has become stronger: the epoch waits for a flush.
     pub(super) flush_before_epoch: bool,
+    /// Why the check that is going on was begun.
+    pub(super) why_epoch: String,
     /// When the flush in flight was submitted, and whether it is past its deadline.
     pub(super) flush_since: u64,
     pub(super) flush_stuck: bool,
@@ -166,6 +170,7 @@ impl Engine {
             homes_read: Vec::new(),
             pass_record_not_before: 0,
             flush_before_epoch: false,
+            why_epoch: "start".to_owned(),
             flush_since: 0,
             flush_stuck: false,
             deadlines_watched_at: 0,
@@ -182,6 +187,7 @@ impl Engine {
     /// something happened, and at [`Engine::next_wake`].
     pub fn step(&mut self, now: Now, events: &[Event], actions: &mut Vec<Action>) {
         self.started.get_or_insert(now.mono_ns);
+        self.forgive_absence(now);
         self.ops.clock = now.mono_ns;
         for event in events {
             if matches!(self.phase, Phase::Ended) {
@@ -227,9 +233,9 @@ impl Engine {
     /// no event need come to say so.
     fn advance(&mut self, now: Now, actions: &mut Vec<Action>) {
         while !matches!(self.phase, Phase::Ended) {
-            let before = (std::mem::discriminant(&self.phase), self.trigger.is_some());
+            let before = (std::mem::discriminant(&self.phase), self.trigger.is_some(), self.check.concluded);
             self.advance_once(now, actions);
-            if (std::mem::discriminant(&self.phase), self.trigger.is_some()) == before {
+            if (std::mem::discriminant(&self.phase), self.trigger.is_some(), self.check.concluded) == before {
                 return;
             }
         }
@@ -265,20 +271,34 @@ impl Engine {
             Command::Trigger(reason) => self.begin_trigger(reason.clone()),
             Command::Pause => self.paused = true,
             Command::Resume => self.paused = false,
-            Command::DeviceReset(why) => {
-                actions.push(Action::Record(Record::DeviceReset { why: why.clone() }));
-                match self.phase {
-                    // What was read before may no longer be there.
-                    Phase::Checking => self.check.start_over(),
-                    // Nothing was issued in this epoch yet.
-                    Phase::Opening { .. } | Phase::Ended => {}
-                    Phase::Running | Phase::Draining(_) | Phase::Closing { .. } => {
-                        self.ledger_mut().distrust_window();
-                        self.begin_drain(Goal::Epoch(format!("device reset: {why}")));
-                    }
+            Command::DeviceReset(why) => self.device_reset(why.clone(), actions),
+            Command::Reload(settings) => self.reload(settings),
+        }
+    }
+
+    /// The device lost power, was reset or came back: a cut under the living process.
+    pub(super) fn device_reset(&mut self, why: String, actions: &mut Vec<Action>) {
+        actions.push(Action::Record(Record::DeviceReset { why: why.clone() }));
+        match self.phase {
+            // What was read before may no longer be there.
+            Phase::Checking => self.check.start_over(),
+            // What was judged was to be made durable by the flush that this epoch waits for.
+            Phase::Opening { .. } if self.flush_before_epoch => {
+                self.exit(
+                    Outcome::DeviceErrors(format!("the device was reset before the promise could change: {why}")),
+                    actions,
+                );
+            }
+            // Nothing was issued in this epoch yet.
+            Phase::Opening { .. } | Phase::Ended => {}
+            Phase::Running | Phase::Draining(_) | Phase::Closing { .. } => {
+                self.ledger_mut().distrust_window();
+                if let Phase::Draining(Goal::Epoch(_)) = self.phase {
+                    self.phase = Phase::Draining(Goal::Check(why));
+                } else {
+                    self.begin_drain(Goal::Check(why));
                 }
             }
-            Command::Reload(settings) => self.reload(settings),
         }
     }
 
@@ -302,6 +322,7 @@ impl Engine {
         match &self.phase {
             Phase::Checking => {
                 self.check.stop_asked = true;
+                self.check.outcome = outcome;
             }
             // A stop that is already under way keeps its reason, unless the new one is worse.
             Phase::Draining(Goal::Stop(first)) if first.exit_code() != 0 => {}
@@ -324,11 +345,22 @@ impl Engine {
                 // Writes that have their number are finished, so that the window closes without holes.
                 self.submit_ready(actions);
                 let hung = self.nothing_but_stuck();
-                if (self.ops.none_active() && !self.flushing || hung) && !self.saves.in_flight() {
+                let quiet = self.ops.none_active() && !self.flushing || hung;
+                if quiet && !self.saves.in_flight() && self.trigger.is_none() {
+                    // A promise that was to become stronger did not: nothing was issued, and what is saved stays.
+                    if self.flush_before_epoch {
+                        return self.exit(outcome, actions);
+                    }
                     // A flush would wait behind what does not return.
                     let flushed = self.ledger.is_none() || hung;
                     self.phase = Phase::Closing { outcome, flushed, saved: None };
                     self.advance_closing(now, actions);
+                }
+            }
+            Goal::Check(why) => {
+                self.discard_sealed();
+                if self.ops.none_active() && !self.flushing && !self.saves.in_flight() {
+                    self.check_again(why, now);
                 }
             }
             Goal::Epoch(why) => {
@@ -348,12 +380,31 @@ impl Engine {
         }
     }
 
+    /// Whether what is sealed now is not issued any more.
+    pub(super) fn discards_sealed(&self) -> bool {
+        matches!(self.phase, Phase::Draining(Goal::Epoch(_) | Goal::Check(_)))
+    }
+
+    /// From the living ledger, with all that it knows of the window, back to where a start after a cut begins.
+    fn check_again(&mut self, why: String, now: Now) {
+        let ledger = self.ledger.take().expect("it was running");
+        self.inherited = self.inherited.max(ledger.reserved());
+        let left = ledger.checkpoint(ledger.checkpoint_number(), ledger.reserved(), false, now);
+        self.check = Check::plan(&self.schedule, Some(&left), &self.settings);
+        self.check.from_saved = false;
+        self.restart_trigger();
+        self.recovered = Recovered::from_saved(self.schedule, left);
+        self.scan = None;
+        self.why_epoch = why;
+        self.phase = Phase::Checking;
+    }
+
     fn advance_closing(&mut self, now: Now, actions: &mut Vec<Action>) {
         let Phase::Closing { outcome, flushed, saved } = self.phase.clone() else { return };
         let Some(ledger) = &self.ledger else {
             return self.exit(outcome, actions);
         };
-        if !flushed {
+        if !flushed && !self.flush_stuck {
             if !self.flushing {
                 self.submit_flush(actions);
             }
@@ -387,18 +438,23 @@ impl Engine {
     fn stop_now(&mut self, now: Now, actions: &mut Vec<Action>) {
         // Its save, if one is in flight, becomes the last one; its command does not run.
         self.trigger = None;
+        let outcome = match &self.phase {
+            Phase::Draining(Goal::Stop(outcome)) | Phase::Closing { outcome, .. } => outcome.clone(),
+            _ => Outcome::Kept,
+        };
         match &self.ledger {
+            None => self.exit(outcome, actions),
+            // A promise that was to become stronger did not.
+            Some(_) if self.flush_before_epoch => self.exit(outcome, actions),
             Some(ledger) if !self.saves.in_flight() => {
                 let reserved = ledger.reserved();
                 let number = self.saves.submit(ledger, reserved, false, now, actions);
-                self.phase = Phase::Closing { outcome: Outcome::Kept, flushed: true, saved: Some(number) };
+                self.phase = Phase::Closing { outcome, flushed: true, saved: Some(number) };
             }
             // A save is in flight and holds what can be known: the end of it is the end.
             Some(_) => {
-                self.phase =
-                    Phase::Closing { outcome: Outcome::Kept, flushed: true, saved: Some(self.saves.newest_number()) };
+                self.phase = Phase::Closing { outcome, flushed: true, saved: Some(self.saves.newest_number()) };
             }
-            None => self.exit(Outcome::Kept, actions),
         }
     }
 
@@ -454,6 +510,7 @@ impl Engine {
             Phase::Running if self.settings.mode == Mode::Powercut => "writing",
             Phase::Running => "writing and reading back",
             Phase::Draining(Goal::Epoch(_)) => "draining for a new epoch",
+            Phase::Draining(Goal::Check(_)) => "draining for a check",
             Phase::Draining(Goal::Stop(_)) => "draining to stop",
             Phase::Closing { .. } => "stopping",
             Phase::Ended => "ended",

@@ -170,6 +170,11 @@ impl Operations {
         self.free.len() == self.all.len()
     }
 
+    /// Moves the time at which everything entered its stage.
+    pub(super) fn postpone(&mut self, by_ns: u64) {
+        self.all.iter_mut().for_each(|operation| operation.since += by_ns);
+    }
+
     /// Operations whose I/O has been in flight since `before` or longer and was not reported yet.
     pub(super) fn overdue(&self, before: u64) -> impl Iterator<Item = OpId> + '_ {
         let overdue = move |operation: &Operation| {

@@ -8,7 +8,7 @@ use super::event::{Fault, OpId};
 use super::operations::{Stage, Task};
 use super::triage::{Diagnosis, Sighting, Triage};
 use super::{Mode, Record};
-use crate::ledger::{Epochs, Legal, ProvedBy, Rule, WriteState};
+use crate::ledger::{Epochs, Ledger, Legal, ProvedBy, Rule, WriteState};
 use crate::report::{Finding, FindingKey};
 use crate::tag::{Claims, Class, Inspection, Verdict};
 use crate::vocabulary::{Block, Now};
@@ -149,7 +149,7 @@ impl Engine {
     /// After a reset or a failed flush, until the next epoch, completed writes may lawfully be gone: nothing that is
     /// read says anything.
     fn shows_nothing(&self) -> bool {
-        !matches!(self.phase, Phase::Checking) && self.ledger.as_ref().is_some_and(crate::ledger::Ledger::is_distrusted)
+        !matches!(self.phase, Phase::Checking) && self.ledger.as_ref().is_some_and(Ledger::is_distrusted)
     }
 
     /// A block that a survey could not read at first has been read.
@@ -294,7 +294,7 @@ impl Engine {
 
     /// Reads back what was written, `readback_lag` behind the writer; without a lag once writing is over.
     pub(super) fn advance_read_back(&mut self, actions: &mut Vec<Action>) {
-        if self.settings.mode != Mode::BurnIn || self.paused {
+        if self.settings.mode != Mode::BurnIn || self.paused || self.ledger().is_distrusted() {
             return;
         }
         let half = self.schedule.blocks() / 2;
@@ -331,6 +331,7 @@ impl Engine {
         let most = (self.settings.queue_depth / 4).max(1);
         while let Some(walk) = &mut self.scan
             && !self.paused
+            && !self.ledger.as_ref().is_some_and(Ledger::is_distrusted)
             && self.ops.reading() < most
             && self.ops.in_flight() < self.settings.queue_depth
             && self.ops.free() > 0

@@ -105,6 +105,8 @@ pub struct Settings {
     pub ignore_state: bool,
     /// Fire after so many writes since the start.
     pub trigger_writes: Option<u64>,
+    /// The trigger has a command, which may cut the power.
+    pub trigger_command: bool,
     /// I/O during a trigger.
     pub trigger_io: TriggerIo,
     /// What follows the trigger's command.
@@ -128,6 +130,7 @@ impl Default for Settings {
             passes: None,
             ignore_state: false,
             trigger_writes: None,
+            trigger_command: false,
             trigger_io: TriggerIo::Flush,
             trigger_then: Then::Exit,
         }

@@ -43,8 +43,22 @@ impl Trigger {
 impl Engine {
     /// A second trigger while one is being acted on is part of the first.
     pub(super) fn begin_trigger(&mut self, reason: Reason) {
-        if self.trigger.is_none() && !matches!(self.phase, Phase::Closing { .. } | Phase::Ended) {
+        if let Some(trigger) = &mut self.trigger {
+            // What follows a finding is not what follows the trigger that happens to be under way.
+            if reason == Reason::Finding {
+                trigger.reason = reason;
+            }
+        } else if !matches!(self.phase, Phase::Closing { .. } | Phase::Ended) {
             self.trigger = Some(Trigger { reason, stage: TriggerStage::Begun, tries: 0 });
+        }
+    }
+
+    /// A trigger whose command does not run yet begins anew: what it was about to save is of an epoch that is over.
+    pub(super) fn restart_trigger(&mut self) {
+        if let Some(trigger) = &mut self.trigger
+            && trigger.stage != TriggerStage::Firing
+        {
+            trigger.stage = TriggerStage::Begun;
         }
     }
 
@@ -53,6 +67,7 @@ impl Engine {
         let Some(trigger) = &self.trigger else { return false };
         match (&self.phase, trigger.stage) {
             // Nothing was written yet: what is saved is what there is to be known.
+            (Phase::Checking, TriggerStage::Begun) if !self.check.from_saved && !self.check.concluded => false,
             (Phase::Checking, TriggerStage::Begun) => {
                 self.fire(actions);
                 true
@@ -69,7 +84,10 @@ impl Engine {
 
     fn advance_trigger(&mut self, now: Now, actions: &mut Vec<Action>) {
         let io = self.settings.trigger_io;
-        let quiet = self.ops.in_flight() == 0 && !self.flushing;
+        // What does not return is not waited for, and a flush would wait behind it.
+        let hung = self.nothing_but_stuck();
+        let quiet = self.ops.in_flight() == 0 && !self.flushing || hung;
+        let flush_stuck = self.flush_stuck;
         let Some(trigger) = &mut self.trigger else { return };
         if trigger.stage == TriggerStage::Begun {
             trigger.stage = match io {
@@ -78,10 +96,14 @@ impl Engine {
             };
         }
         if trigger.stage == TriggerStage::Draining && quiet {
-            trigger.stage = if io == TriggerIo::Flush { TriggerStage::Flushing } else { TriggerStage::Saving(None) };
-            if io == TriggerIo::Flush {
+            let flush = io == TriggerIo::Flush && !hung;
+            trigger.stage = if flush { TriggerStage::Flushing } else { TriggerStage::Saving(None) };
+            if flush {
                 return self.submit_flush(actions);
             }
+        }
+        if trigger.stage == TriggerStage::Flushing && flush_stuck {
+            trigger.stage = TriggerStage::Saving(None);
         }
         if trigger.stage == TriggerStage::Saving(None) && !self.saves.in_flight() {
             let ledger = self.ledger.as_ref().expect("running");
@@ -130,6 +152,11 @@ impl Engine {
     fn fire(&mut self, actions: &mut Vec<Action>) {
         let trigger = self.trigger.as_mut().expect("a trigger fires");
         trigger.stage = TriggerStage::Firing;
+        // The command may cut the disk's power while this process lives on: from here on nothing that completes, and no
+        // flush, proves anything, and nothing that is read is held against the disk.
+        if let Some(ledger) = self.ledger.as_mut().filter(|_| self.settings.trigger_command) {
+            ledger.distrust_window();
+        }
         actions.push(Action::Record(Record::Triggered { reason: trigger.reason.clone() }));
         actions.push(Action::Fire(trigger.reason.clone()));
     }
@@ -144,7 +171,10 @@ impl Engine {
             (Then::Exit, _) => self.stop(Outcome::Kept),
             // The command may have cut the power: what was read before may no longer be there.
             (Then::Resume, Phase::Checking) => self.check.start_over(),
-            (Then::Resume, _) => self.begin_drain(Goal::Epoch("the trigger's command has ended".to_owned())),
+            (Then::Resume, _) if self.settings.trigger_command => {
+                self.begin_drain(Goal::Check("the trigger's command may have cut the power".to_owned()));
+            }
+            (Then::Resume, _) => {}
         }
     }
 }

@@ -64,6 +64,14 @@ impl Walk {
         }
     }
 
+    /// Whether a walk by address has yet to come to a block.
+    pub(super) fn is_ahead_at(&self, block: Block) -> bool {
+        match self {
+            Walk::All { at } | Walk::Rest { at, .. } => block.0 >= *at,
+            Walk::Window { .. } => true,
+        }
+    }
+
     /// How much of it is done, 0 to 1.
     pub(super) fn progress(&self, schedule: &Schedule) -> f64 {
         let (done, total) = match self {

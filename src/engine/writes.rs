@@ -24,7 +24,12 @@ impl Engine {
             let prior = self.schedule.newest_below(seq, block);
             // What it replaces is read first where retention is asked for, or where it was not read back yet.
             let unread = self.settings.mode == Mode::BurnIn && prior.is_some_and(|prior| prior >= self.read_back);
-            let read_first = prior.is_some() && (self.settings.retention || unread);
+            let unscanned = self.scan.is_some_and(|walk| walk.is_ahead_at(block));
+            let read_first = prior.is_some() && (self.settings.retention || unread || unscanned);
+            // What is read now shows nothing, and once it is overwritten it never will.
+            if read_first && self.ledger().is_distrusted() {
+                return;
+            }
             // An earlier write of the block, or a read of it, is still open: numbers are assigned in order.
             let Some(op) = self.ops.start(Task::Write { seq }, block) else { return };
             self.next = seq.next();
@@ -86,7 +91,7 @@ impl Engine {
     pub(super) fn overwrite_read(&mut self, now: Now, op: OpId, fine: bool, actions: &mut Vec<Action>) {
         let ending = self.trigger.is_some() || !matches!(self.phase, Phase::Running);
         let keep_evidence = !fine && ending && self.settings.on_finding != OnFinding::Continue;
-        if keep_evidence || matches!(self.phase, Phase::Draining(Goal::Epoch(_))) {
+        if keep_evidence || self.discards_sealed() {
             // Its number stays unissued: what was found is not overwritten.
             self.ops.finish(op);
         } else {
@@ -96,7 +101,7 @@ impl Engine {
 
     pub(super) fn sealed(&mut self, op: OpId) {
         assert!(self.in_stage(op, Stage::Sealing), "{op:?} was being sealed");
-        if matches!(self.phase, Phase::Draining(Goal::Epoch(_))) {
+        if self.discards_sealed() {
             return self.ops.finish(op);
         }
         let Task::Write { seq } = self.ops.get(op).task else { unreachable!("only writes are sealed") };
@@ -133,6 +138,9 @@ impl Engine {
             return self.ops.finish(op);
         };
         self.failed_writes += 1;
+        if device_is_gone(fault) {
+            self.device_reset(fault.message.clone(), actions);
+        }
         let operation = self.ops.get_mut(op);
         operation.tries += 1;
         let (tries, block) = (operation.tries, operation.block);
@@ -152,6 +160,7 @@ impl Engine {
         )));
     }
 
+    /// Submits a flush when one is due.
     pub(super) fn advance_flush(&mut self, now: Now, actions: &mut Vec<Action>) {
         let ledger = self.ledger();
         let waiting = ledger.unflushed() as u64;
@@ -194,6 +203,9 @@ impl Engine {
                 self.flush_failures += 1;
                 self.failed_flushes += 1;
                 self.ledger_mut().flush_failed();
+                if device_is_gone(fault) {
+                    self.device_reset(fault.message.clone(), actions);
+                }
                 actions.push(Action::Record(Record::FlushFailed { why: fault.message.clone() }));
                 Some(fault.message.clone())
             }
@@ -229,4 +241,14 @@ impl Engine {
             self.stop(Outcome::Kept);
         }
     }
+}
+
+/// Errors with which the kernel says that the device went away or is being reset, rather than that it could not do what
+/// was asked: what it had in its cache may be gone.
+fn device_is_gone(fault: &Fault) -> bool {
+    const ENXIO: i32 = 6;
+    const ENODEV: i32 = 19;
+    const ESHUTDOWN: i32 = 108;
+    const ENOMEDIUM: i32 = 123;
+    [ENXIO, ENODEV, ESHUTDOWN, ENOMEDIUM].contains(&fault.errno)
 }

@@ -208,6 +208,8 @@ impl Recovered {
         });
         if self.state != State::Current {
             from.epochs = Epochs::default();
+            // They guaranteed issues that others have replaced.
+            from.flushes.clear();
         }
         Ledger::restart(self.schedule, self.promise, &from, self.durable, reserved)
     }

@@ -357,7 +357,10 @@ impl Disk {
                 let at = range.start + 128 + 64 * (bit / 512 % ((range.len() - 192) / 64).max(1));
                 let mut bytes = cell.seen[atom].bytes.clone();
                 bytes[at..range.end].copy_from_slice(&cell.previous[atom].bytes[at..range.end]);
-                cell.put(1 << atom, &made(Damage::Shorn, bytes));
+                // What was there before may be the same write, tried once more with the same bytes: nothing is damaged.
+                if bytes[range.clone()] != cell.seen[atom].bytes[range] {
+                    cell.put(1 << atom, &made(Damage::Shorn, bytes));
+                }
             }
             Fault::UnreadableBlock => cell.unreadable = true,
             _ => {}

@@ -113,6 +113,7 @@ fn plan(seed: u64, honest: bool, hashed: bool, random: &mut Random) -> Plan {
         passes: None,
         ignore_state: false,
         trigger_writes: random.chance(200).then(|| 1 + random.below(2 * blocks)),
+        trigger_command: random.chance(500),
         trigger_io: random.pick(&[TriggerIo::Continue, TriggerIo::Hold, TriggerIo::Drain, TriggerIo::Flush]),
         trigger_then: random.pick(&[Then::Exit, Then::Resume]),
     };
@@ -195,6 +196,7 @@ pub fn live(seed: u64, honest: bool, hashed: bool) -> Result<Told, String> {
     let blocks = initial(&plan.world.geometry, &plan.before, &mut random);
     let first = Checkpoint::first(plan.settings.promise, 0);
     let mut world = World::new(plan.world, blocks, std::mem::take(&mut plan.script), &first, watchers);
+    world.command_cuts_power = plan.settings.trigger_command && random.chance(500);
     if std::env::var("SCRUBD_SIM_SEED").is_ok() {
         eprintln!("{:#?}\n{:#?}", plan.settings, plan.world);
     }

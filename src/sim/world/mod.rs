@@ -126,6 +126,8 @@ pub struct World {
     pub fires: u64,
     /// How the trigger's command ends.
     pub command_ends: Fired,
+    /// The trigger's command, where there is one, cuts the disk's power while the process lives on.
+    pub command_cuts_power: bool,
     steps: u64,
     /// Writes handed over by this start.
     pub writes_of_start: u64,
@@ -173,6 +175,7 @@ impl World {
             judgements: Vec::new(),
             fires: 0,
             command_ends: Fired::Done,
+            command_cuts_power: false,
             steps: 0,
             writes_of_start: 0,
             hash: settings.seed,
@@ -322,6 +325,12 @@ impl World {
     /// # Errors
     /// What a watcher found wrong.
     pub fn blip(&mut self, choose: &mut dyn FnMut(Block, u32, usize) -> usize) -> Result<(), String> {
+        self.lose_power(choose)?;
+        self.command(Command::DeviceReset("power was lost".into()))
+    }
+
+    /// The device loses power under the living engine, which hears of it by errors alone, if at all.
+    fn lose_power(&mut self, choose: &mut dyn FnMut(Block, u32, usize) -> usize) -> Result<(), String> {
         self.disk.cut(choose);
         self.truth.device_lost_power();
         self.show(&Sight::Blip)?;
@@ -333,7 +342,7 @@ impl World {
                 _ => {}
             }
         }
-        self.command(Command::DeviceReset("power was lost".into()))
+        Ok(())
     }
 
     fn end_process(&mut self, save: Option<SaveFate>) {

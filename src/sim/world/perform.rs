@@ -192,6 +192,10 @@ impl World {
             Action::Judged(judgement) => self.judgements.push(*judgement),
             Action::Fire(_) => {
                 self.fires += 1;
+                if self.command_cuts_power {
+                    let mut random = self.random.fork();
+                    self.lose_power(&mut |_, _, choices| random.below(choices as u64) as usize)?;
+                }
                 let event = Event::Fired(self.command_ends.clone());
                 let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.save);
                 self.later(delay, Pending::Deliver(event));
