@@ -342,8 +342,11 @@ impl Engine {
         let Phase::Draining(goal) = self.phase.clone() else { return };
         match goal {
             Goal::Stop(outcome) => {
-                // Writes that have their number are finished, so that the window closes without holes.
-                self.submit_ready(actions);
+                // Writes that have their number are finished, so that the window closes without holes; not into a disk
+                // that does not answer.
+                if self.ops.stuck() == 0 {
+                    self.submit_ready(actions);
+                }
                 let hung = self.nothing_but_stuck();
                 let quiet = self.ops.none_active() && !self.flushing || hung;
                 if quiet && !self.saves.in_flight() && self.trigger.is_none() {

@@ -188,9 +188,9 @@ impl Operations {
         u32::try_from(self.all.iter().filter(|operation| operation.stuck).count()).expect("bounded")
     }
 
-    /// Nothing moves any more: all that is active is stuck.
+    /// Nothing moves any more: all that is active is stuck, or sealed and not handed to the disk.
     pub(super) fn only_stuck_active(&self) -> bool {
-        self.all.iter().all(|operation| operation.stage == Stage::Free || operation.stuck)
+        self.all.iter().all(|operation| matches!(operation.stage, Stage::Free | Stage::Ready) || operation.stuck)
     }
 
     pub(super) fn in_flight(&self) -> u32 {

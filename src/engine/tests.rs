@@ -32,6 +32,12 @@ struct Bench {
     judged: Vec<Judgement>,
     reports: Vec<crate::report::Finding>,
     fail_saves: bool,
+    /// Writes, or flushes, that never return.
+    hang_writes: bool,
+    hang_flushes: bool,
+    fired: u32,
+    /// The disk as it is left by the next command, which cuts its power.
+    after_command: Option<BTreeMap<Block, Vec<u8>>>,
 }
 
 impl Bench {
@@ -57,6 +63,10 @@ impl Bench {
             judged: Vec::new(),
             reports: Vec::new(),
             fail_saves: false,
+            hang_writes: false,
+            hang_flushes: false,
+            fired: 0,
+            after_command: None,
         }
     }
 
@@ -86,6 +96,8 @@ impl Bench {
                 self.inspector.sealer().seal(block, &claim, &mut self.buffers[buffer(op)]);
                 Event::Sealed(op)
             }
+            Action::Write { .. } if self.hang_writes => return None,
+            Action::Flush if self.hang_flushes => return None,
             Action::Write { op, block, .. } => {
                 self.disk.insert(block, self.buffers[buffer(op)].clone());
                 Event::Wrote(op, Ok(()))
@@ -108,7 +120,11 @@ impl Bench {
                 self.slot = *checkpoint;
                 Event::Saved(self.slot.number, Ok(()))
             }
-            Action::Fire(_) => Event::Fired(super::Fired::Done),
+            Action::Fire(_) => {
+                self.fired += 1;
+                self.disk = self.after_command.take().unwrap_or_else(|| self.disk.clone());
+                Event::Fired(super::Fired::Done)
+            }
             Action::Judged(judgement) => {
                 self.judged.push(*judgement);
                 return None;
@@ -208,4 +224,70 @@ fn a_lost_write_is_found_and_stops_the_run() {
     let judgement = check.judged.pop().unwrap();
     assert_eq!(judgement.blocks.findings, 1);
     assert_eq!((judgement.findings[0].class, judgement.findings[0].block), (crate::tag::Class::LostWrite, block));
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_flush_that_hangs() {
+    let mut bench = Bench::new(13, settings(None));
+    assert_eq!(bench.run(50), None);
+    bench.hang_flushes = true;
+    bench.pending.push_back(Event::Command(Command::Stop));
+    assert_eq!(bench.run(10_000), Some(Outcome::Broken), "the flush is reported as stuck");
+    assert!(!bench.slot.clean && bench.reports[0].detail.contains("flush has not returned"), "{:?}", bench.reports);
+}
+
+#[test]
+fn a_trigger_and_a_stop_do_not_wait_for_a_write_that_hangs() {
+    let trigger = super::OnFinding::Trigger;
+    let mut bench = Bench::new(13, Settings { on_finding: trigger, ..settings(None) });
+    assert_eq!(bench.run(50), None);
+    bench.hang_writes = true;
+    assert_eq!(bench.run(10_000), Some(Outcome::Broken));
+    assert_eq!((bench.fired, bench.slot.clean), (1, false));
+}
+
+#[test]
+fn a_process_that_was_stopped_itself_calls_no_write_stuck() {
+    let mut bench = Bench::new(13, settings(None));
+    for _ in 0..40 {
+        assert_eq!(bench.run(1), None);
+        bench.now.mono_ns += 600_000_000_000;
+    }
+    bench.pending.push_back(Event::Command(Command::Stop));
+    assert_eq!(bench.run(1000), Some(Outcome::Kept));
+    assert_eq!(bench.reports, []);
+}
+
+#[test]
+fn a_command_that_cuts_the_disks_power_is_followed_by_a_check_which_finds_a_flush_that_lied() {
+    let resume = Settings { trigger_then: super::Then::Resume, trigger_command: true, ..settings(None) };
+    let mut bench = Bench::new(40, resume);
+    assert_eq!(bench.run(200), None);
+    let mut old = bench.disk.clone();
+    assert_eq!(bench.run(400), None);
+    // Everything that was flushed since is gone, but for what vouches for it.
+    let newest = bench.disk.keys().next().copied().unwrap();
+    old.insert(newest, bench.disk[&newest].clone());
+    bench.after_command = Some(old);
+    bench.pending.push_back(Event::Command(Command::Trigger(super::Reason::Control)));
+    assert_eq!(bench.run(100_000), Some(Outcome::Broken));
+    assert!(bench.judged.last().is_some_and(|judgement| judgement.blocks.findings > 10), "{:?}", bench.judged);
+}
+
+#[test]
+fn a_start_that_judges_the_window_alone_reads_every_other_block_before_it_overwrites_it() {
+    let mut bench = Bench::new(40, settings(Some(1)));
+    assert_eq!(bench.run(100_000), Some(Outcome::Kept));
+    let old = bench.disk.clone();
+    let mut later = Bench::restart(40, settings(Some(1)), bench.slot, bench.disk);
+    assert_eq!(later.run(100_000), Some(Outcome::Kept));
+    let after_a_cut = Checkpoint { clean: false, ..later.slot };
+    for mode in [Mode::BurnIn, Mode::Powercut] {
+        let window = super::OnStart::Window;
+        let on_finding = super::OnFinding::Continue;
+        let settings = Settings { mode, on_start: window, on_finding, passes: Some(1), ..settings(None) };
+        let mut again = Bench::restart(40, settings, after_a_cut.clone(), old.clone());
+        assert_eq!(again.run(100_000), Some(Outcome::Broken));
+        assert_eq!(again.reports.len(), 40, "every block is older than it may be, and each is told once");
+    }
 }
