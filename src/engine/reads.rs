@@ -7,6 +7,7 @@ use super::engine::{Engine, MAX_KNOWN, Phase};
 use super::event::{Fault, OpId};
 use super::operations::{Stage, Task};
 use super::triage::{Diagnosis, Sighting, Triage};
+use super::writes::device_is_gone;
 use super::{Mode, Record};
 use crate::ledger::{Epochs, Ledger, Legal, ProvedBy, Rule, WriteState};
 use crate::report::{Finding, FindingKey};
@@ -18,6 +19,11 @@ impl Engine {
     pub(super) fn read(&mut self, now: Now, op: OpId, result: &Result<(), Fault>, actions: &mut Vec<Action>) {
         assert!(self.in_stage(op, Stage::Reading), "{op:?} was reading");
         self.ops.enter(op, Stage::Judging);
+        if let (Err(fault), Phase::Running) = (result, &self.phase)
+            && device_is_gone(fault)
+        {
+            self.device_reset(fault.message.clone(), actions);
+        }
         let operation = self.ops.get(op);
         let (block, home) = (operation.block, operation.triage.as_ref().and_then(|triage| triage.home));
         match (&operation.task, result) {

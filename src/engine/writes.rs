@@ -245,7 +245,7 @@ impl Engine {
 
 /// Errors with which the kernel says that the device went away or is being reset, rather than that it could not do what
 /// was asked: what it had in its cache may be gone.
-fn device_is_gone(fault: &Fault) -> bool {
+pub(super) fn device_is_gone(fault: &Fault) -> bool {
     const ENXIO: i32 = 6;
     const ENODEV: i32 = 19;
     const ESHUTDOWN: i32 = 108;
