@@ -289,7 +289,10 @@ impl Engine {
             return self.exit(if complete { Outcome::Kept } else { Outcome::Incomplete }, actions);
         }
         if !complete {
-            return self.exit(self.check.outcome.clone(), actions);
+            // Something was met that nobody may be accused of yet: not "all promises kept" either.
+            let suspects = self.check.counts.findings > 0 && self.check.outcome == Outcome::Kept;
+            let outcome = if suspects { Outcome::Incomplete } else { self.check.outcome.clone() };
+            return self.exit(outcome, actions);
         }
         self.remember_all(&new_keys);
         if new {
@@ -329,7 +332,9 @@ impl Engine {
         findings.truncate(MAX_LISTED);
         let current = self.recovered.state() == State::Current;
         let saved = self.recovered.saved().filter(|_| current);
-        let issued = saved.map(|saved| saved.window.end()).or(self.check.attestation.highest_seq().map(Seq::next));
+        let known = saved.map(|saved| saved.window.end()).or(self.check.attestation.highest_seq().map(Seq::next));
+        // What the disk attests to was issued, whether the saved window knew of it or not.
+        let issued = known.max(Some(self.recovered.durable()));
         Judgement {
             verdict,
             promise: self.recovered.promise(),

@@ -65,7 +65,14 @@ pub fn set(dir: &Path, at: SystemTime, reason: &str, finding: &impl Serialize) -
         let at = humantime::format_rfc3339_nanos(at).to_string();
         let mut json = serde_json::to_vec_pretty(&Quarantine { reason: reason.to_owned(), at, finding })?;
         json.push(b'\n');
-        replace_durably(&path, &json).map(|()| true)
+        replace_durably(&path, &json).or_else(|error| {
+            // On a full disk there may be no room for the reason. The name alone latches: what was found must not be
+            // written over because of that.
+            tracing::error!("the quarantine has no room for its reason: {error}");
+            fs::OpenOptions::new().write(true).create(true).truncate(false).open(&path)?.sync_all()?;
+            sync_dir(dir)
+        })?;
+        Ok(true)
     };
     write().map_err(|source| QuarantineError::Set { path: path.clone(), source })
 }
