@@ -150,4 +150,16 @@ mod tests {
         let error = set(Path::new("/proc/nowhere"), AT, "x", &json!(null)).unwrap_err();
         assert!(error.to_string().starts_with("cannot set the quarantine /proc/nowhere/QUARANTINE; "), "{error}");
     }
+
+    /// A finding met a full state disk: the reason could not be written, nothing was latched, and once there was room
+    /// again the next run wrote over what had been found.
+    #[test]
+    fn a_latch_whose_reason_cannot_be_written_is_set_by_its_name_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(format!("{}.new", names::QUARANTINE))).unwrap();
+        assert!(set(dir.path(), AT, "lost_write", &"a finding").unwrap());
+        assert_eq!(read(dir.path()).unwrap().reason, "the file does not say why");
+        assert!(clear(dir.path()).unwrap().is_some());
+        assert_eq!(read(dir.path()), None);
+    }
 }
