@@ -25,6 +25,8 @@ pub enum Sight<'a> {
     Told(&'a Event),
     /// The disk shows a block to a read.
     Shown(Block),
+    /// What the read under way returns is damaged on its way.
+    Garbled(Block),
     /// The checkpoint of this number is in its slot, and the engine will hear of it.
     SavedDurably(&'a Checkpoint),
     /// The engine is gone: power was lost, or the process died.

@@ -3,13 +3,14 @@
 
 mod pace;
 mod perform;
+mod transfer;
 
 pub use pace::Pace;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::disk::{Disk, DiskSettings, IoId};
-use super::fault::Script;
+use super::fault::{Fault, NEVER, Script};
 use super::observe::{Scene, Sight, Watcher};
 use super::random::Random;
 use super::slots::{SaveFate, Slots};
@@ -17,6 +18,7 @@ use super::truth::{Truth, WriteId};
 use crate::engine::{Action, Command, Engine, Event, Fired, Mode, OpId, Outcome, Settings, Startup, Status};
 use crate::ledger::Checkpoint;
 use crate::report::{Finding, FindingKey, Judgement};
+use crate::ring::Progress;
 use crate::tag::Inspector;
 use crate::vocabulary::{Block, Claim, Geometry, Now, RunId};
 
@@ -81,7 +83,7 @@ const MAX_STEPS: u64 = 200_000;
 #[derive(Debug)]
 enum Pending {
     WriteEnds(OpId, IoId),
-    ReadEnds(OpId, Block),
+    ReadEnds(OpId, Block, IoId),
     FlushEnds,
     SaveEnds,
     Deliver(Event),
@@ -95,6 +97,16 @@ struct Buffer {
     holds: Option<Block>,
     write: Option<WriteId>,
     busy: bool,
+    /// How far the request in flight came, by the ring's own reckoning.
+    progress: Option<Progress>,
+}
+
+/// The save in flight.
+struct Saving {
+    checkpoint: Checkpoint,
+    /// It is durable, and the engine has not heard of it yet.
+    landed: bool,
+    fault: Option<Fault>,
 }
 
 /// The world.
@@ -115,8 +127,10 @@ pub struct World {
     engine: Option<Box<dyn Core>>,
     mode: Mode,
     buffers: Vec<Buffer>,
-    in_save: Option<(Checkpoint, bool)>,
+    in_save: Option<Saving>,
     saves: u64,
+    /// Stamp of the newest save that was acknowledged.
+    acknowledged: u64,
     known: BTreeSet<FindingKey>,
     /// Findings reported by all engines so far.
     pub reports: Vec<Finding>,
@@ -170,6 +184,7 @@ impl World {
             buffers: Vec::new(),
             in_save: None,
             saves: 0,
+            acknowledged: 0,
             known: BTreeSet::new(),
             reports: Vec::new(),
             judgements: Vec::new(),
@@ -289,6 +304,7 @@ impl World {
     ) -> Result<(), String> {
         self.disk.cut(choose);
         self.end_process(save);
+        self.slots.lose_power(&mut self.random);
         self.show(&Sight::Cut { power: true, mode: self.mode })
     }
 
@@ -342,18 +358,38 @@ impl World {
                 _ => {}
             }
         }
+        self.end_what_is_stuck();
         Ok(())
     }
 
+    /// What was stuck in the device ends with its reset.
+    fn end_what_is_stuck(&mut self) {
+        let stuck: Vec<_> = self.pending.keys().copied().filter(|(at, _)| *at > NEVER / 2).collect();
+        for key in stuck {
+            match self.pending.remove(&key).expect("seen just now") {
+                Pending::ReadEnds(op, _, io) => {
+                    self.disk.end_read(io);
+                    let failed = perform::fault(5, "the device was reset");
+                    self.later(0, Pending::Deliver(Event::Read(op, Err(failed))));
+                }
+                ended @ Pending::Deliver(_) => self.later(0, ended),
+                other => {
+                    self.pending.insert(key, other);
+                }
+            }
+        }
+    }
+
     fn end_process(&mut self, save: Option<SaveFate>) {
-        if let Some((_, landed)) = self.in_save.take() {
+        if let Some(saving) = self.in_save.take() {
             // A save whose completion had no time to be delivered is durable all the same.
             let drawn = Slots::draw_fate(&mut self.random);
-            if !landed {
+            if !saving.landed {
                 self.slots.fail(save.unwrap_or(drawn));
             }
         }
         self.pending.clear();
+        self.disk.forget_reads();
         self.engine = None;
     }
 
@@ -363,10 +399,26 @@ impl World {
         self.engine.is_some()
     }
 
-    /// Whether anything is under way that will happen of itself.
+    /// Whether anything is under way that will happen of itself, ever.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        !self.pending.is_empty()
+        self.pending.first_key_value().is_some_and(|((at, _), _)| *at < NEVER / 2)
+    }
+
+    /// Whether the state directory holds the newest checkpoint that was ever acknowledged, or a newer one.
+    #[must_use]
+    pub fn state_is_current(&self) -> bool {
+        self.slots.newest_stamp().map_or(self.acknowledged == 0 && self.saves == 0, |stamp| stamp >= self.acknowledged)
+    }
+
+    /// The wall clock jumps to anywhere, forward or back. It decides nothing.
+    pub fn jump_wall_clock(&mut self) {
+        self.wall_offset = self.random.below(1 << 60);
+    }
+
+    /// The machine sleeps for so long: nobody steps the engine, and what was in flight has ended long ago.
+    pub fn suspend(&mut self, ns: u64) {
+        self.now_ns += ns;
     }
 
     /// Where the engine stands; `None` when none is running.

@@ -82,6 +82,9 @@ impl Knowledge {
                 Origin::Damaged(Damage::Planted, _) => {
                     named.insert(Class::Phantom);
                 }
+                Origin::Damaged(Damage::Foreign, _) => {
+                    named.insert(Class::Foreign);
+                }
                 Origin::Damaged(Damage::Shorn, _) => named.extend([Class::Shorn, Class::Corrupt]),
             }
         }
