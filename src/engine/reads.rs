@@ -120,17 +120,22 @@ impl Engine {
         let block = operation.block;
         let triage = operation.triage.as_ref().expect("set above");
         if triage.rereads() < rereads {
-            return self.rereads.push_back(op);
+            return self.read_again(op);
         }
         // Misdirected contents: does their home lack them? Asked only where nobody is about to write there.
         let stray = triage.stray_from().filter(|(home, _)| *home != block);
         match stray {
             Some((home, _)) if self.ops.also_hold(op, home) => {
                 self.ops.get_mut(op).triage.as_mut().expect("set above").home = Some(home);
-                self.rereads.push_back(op);
+                self.read_again(op);
             }
             _ => self.conclude_triage(now, op, actions),
         }
+    }
+
+    fn read_again(&mut self, op: OpId) {
+        self.ops.enter(op, Stage::Waiting);
+        self.rereads.push_back(op);
     }
 
     /// Reads again, within the queue's depth, and before anything new is read.
