@@ -92,7 +92,8 @@ impl Engine {
     fn ahead_of_us(&mut self, op: OpId, inspection: &Inspection, actions: &mut Vec<Action>) -> bool {
         use crate::ledger::Standing;
         let block = self.ops.get(op).block;
-        let legal = self.legal(block);
+        // By the ledger itself: that it is distrusted by now must not make what was judged by it an accusation.
+        let Some(legal) = self.ledger.as_ref().map(|ledger| ledger.legal(block)) else { return false };
         if matches!(legal.rule, Rule::Exactly(_)) || !matches!(inspection.verdict, Verdict::Broken(_)) {
             return false;
         }
