@@ -245,7 +245,8 @@ impl Disk {
     /// # Panics
     /// When no such write is in flight.
     pub fn complete_write(&mut self, id: IoId) {
-        let InFlight { block, content, dsync, fault, covered, .. } = self.writes.remove(&id).expect("a write in flight");
+        let InFlight { block, content, dsync, fault, covered, .. } =
+            self.writes.remove(&id).expect("a write in flight");
         let durable = dsync || self.settings.power_loss_protected;
         let every = self.moved(covered);
         match fault {
@@ -505,4 +506,3 @@ impl Cell {
 fn atoms_of(mask: u64) -> impl Iterator<Item = usize> {
     (0..64).filter(move |atom| mask >> atom & 1 == 1)
 }
-

@@ -13,6 +13,8 @@ pub enum Fault {
     FailedSave,
     /// The save is acknowledged, and the next power cut may take it back: a state directory that lies about fsync.
     LyingSave,
+    /// The device goes away during the write and comes back without its cache: all that is in flight reports ENODEV.
+    DeviceGone,
     /// The first try of the write moves so many bytes; the kernel takes the rest at the next.
     ShortWrite(u32),
     /// So many tries of the write end with EINTR or EAGAIN, by turns.
@@ -102,6 +104,7 @@ impl Fault {
             | Fault::FailedSave
             | Fault::LyingSave
             | Fault::LateSave(_)
+            | Fault::DeviceGone
             | Fault::ShortWrite(_)
             | Fault::InterruptedWrite(_)
             | Fault::ShortRead(_) => true,

@@ -19,6 +19,8 @@ pub enum Sight<'a> {
         /// It is the newest that was ever acknowledged, or newer: no state was lost or put back.
         current: bool,
     },
+    /// The engine is about to be stepped, perhaps only because it wanted to be woken.
+    Stepping,
     /// The engine wants something done. Seen before it is done.
     Acted(&'a Action),
     /// The engine is told something. Seen before it hears it.

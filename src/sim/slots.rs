@@ -118,9 +118,15 @@ impl Slots {
         (self.slots[newest], self.media[newest]) = (None, None);
     }
 
-    /// The whole directory is lost.
+    /// The whole directory is lost; a save in flight goes on into a new one.
     pub fn lose_all(&mut self) {
-        *self = Slots::default();
+        (self.slots, self.media) = Default::default();
+    }
+
+    /// An older copy is put back. Who saves next still knows which slot it would have taken.
+    pub fn put_back(&mut self, copy: &Slots) {
+        self.slots.clone_from(&copy.slots);
+        self.media.clone_from(&copy.slots);
     }
 
     /// Draws what becomes of a save that is not acknowledged.

@@ -110,7 +110,8 @@ impl Truth {
 
     pub(super) fn handed_over(&mut self, block: Block, claim: Claim) -> WriteId {
         let id = self.next_id();
-        let fact = WriteFact { id, block, claim, start: self.starts, completed: false, promised: false, promised_by: None };
+        let fact =
+            WriteFact { id, block, claim, start: self.starts, completed: false, promised: false, promised_by: None };
         self.writes.push(fact);
         self.by_block.entry(block).or_default().push(id);
         id

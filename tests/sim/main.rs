@@ -6,4 +6,7 @@
 mod histories;
 mod history;
 mod oracles;
+mod oracles_can_fail;
+mod plan;
+mod scenarios;
 mod seeds;

@@ -174,7 +174,8 @@ impl World {
             slots: Slots::initialised(first),
             truth: Truth::default(),
             watchers,
-            now_ns: 0,
+            // A machine has been up for a while before anything runs on it.
+            now_ns: 1_000_000_000,
             wall_offset: random.below(1 << 60),
             random,
             pending: BTreeMap::new(),
@@ -341,43 +342,31 @@ impl World {
     /// # Errors
     /// What a watcher found wrong.
     pub fn blip(&mut self, choose: &mut dyn FnMut(Block, u32, usize) -> usize) -> Result<(), String> {
-        self.lose_power(choose)?;
+        self.lose_power(5, choose)?;
         self.command(Command::DeviceReset("power was lost".into()))
     }
 
-    /// The device loses power under the living engine, which hears of it by errors alone, if at all.
-    fn lose_power(&mut self, choose: &mut dyn FnMut(Block, u32, usize) -> usize) -> Result<(), String> {
+    /// The device loses power under the living engine, which hears of it by errors alone, if at all: whatever is in
+    /// flight ends with this one, at once.
+    fn lose_power(&mut self, errno: i32, choose: &mut dyn FnMut(Block, u32, usize) -> usize) -> Result<(), String> {
         self.disk.cut(choose);
         self.truth.device_lost_power();
         self.show(&Sight::Blip)?;
-        let failed = || perform::fault(5, "the device was reset");
-        for pending in self.pending.values_mut() {
-            match pending {
-                Pending::WriteEnds(op, ..) => *pending = Pending::Deliver(Event::Wrote(*op, Err(failed()))),
-                Pending::FlushEnds => *pending = Pending::Deliver(Event::Flushed(Err(failed()))),
-                _ => {}
-            }
-        }
-        self.end_what_is_stuck();
-        Ok(())
-    }
-
-    /// What was stuck in the device ends with its reset.
-    fn end_what_is_stuck(&mut self) {
-        let stuck: Vec<_> = self.pending.keys().copied().filter(|(at, _)| *at > NEVER / 2).collect();
-        for key in stuck {
-            match self.pending.remove(&key).expect("seen just now") {
-                Pending::ReadEnds(op, _, io) => {
-                    self.disk.end_read(io);
-                    let failed = perform::fault(5, "the device was reset");
-                    self.later(0, Pending::Deliver(Event::Read(op, Err(failed))));
-                }
-                ended @ Pending::Deliver(_) => self.later(0, ended),
+        let failed = || perform::fault(errno, "the device was reset");
+        for (key, pending) in std::mem::take(&mut self.pending) {
+            let event = match pending {
+                Pending::WriteEnds(op, ..) => Event::Wrote(op, Err(failed())),
+                Pending::ReadEnds(op, ..) => Event::Read(op, Err(failed())),
+                Pending::FlushEnds => Event::Flushed(Err(failed())),
                 other => {
                     self.pending.insert(key, other);
+                    continue;
                 }
-            }
+            };
+            self.later(0, Pending::Deliver(event));
         }
+        self.disk.forget_reads();
+        Ok(())
     }
 
     fn end_process(&mut self, save: Option<SaveFate>) {
@@ -405,6 +394,12 @@ impl World {
         self.pending.first_key_value().is_some_and(|((at, _), _)| *at < NEVER / 2)
     }
 
+    /// Whether something is under way, and nothing of it will ever end of itself.
+    #[must_use]
+    pub fn is_hung(&self) -> bool {
+        !self.pending.is_empty() && !self.is_busy()
+    }
+
     /// Whether the state directory holds the newest checkpoint that was ever acknowledged, or a newer one.
     #[must_use]
     pub fn state_is_current(&self) -> bool {
@@ -419,6 +414,7 @@ impl World {
     /// The machine sleeps for so long: nobody steps the engine, and what was in flight has ended long ago.
     pub fn suspend(&mut self, ns: u64) {
         self.now_ns += ns;
+        self.spins = 0;
     }
 
     /// Where the engine stands; `None` when none is running.

@@ -16,6 +16,7 @@ impl World {
             return Err(format!("no end after {MAX_STEPS} steps: {:?}", self.status()));
         }
         let mut actions = Vec::new();
+        self.show(&Sight::Stepping)?;
         self.truth.stepped(now.wall_ns);
         let Some(engine) = &mut self.engine else { return Err("nobody is there to be told".into()) };
         engine.step(now, &events, &mut actions);
@@ -197,7 +198,7 @@ impl World {
                 self.fires += 1;
                 if self.command_cuts_power {
                     let mut random = self.random.fork();
-                    self.lose_power(&mut |_, _, choices| random.below(choices as u64) as usize)?;
+                    self.lose_power(5, &mut |_, _, choices| random.below(choices as u64) as usize)?;
                 }
                 let event = Event::Fired(self.command_ends.clone());
                 let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.save);

@@ -1,6 +1,6 @@
 //! Reads and writes of the world: one request may take several tries, and the ring's own code says what comes next.
 
-use super::perform::in_words;
+use super::perform::{fault, in_words};
 use super::{Pending, World};
 use crate::engine::{Event, OpId};
 use crate::ring::{Kind, Next, Progress};
@@ -13,6 +13,9 @@ use crate::vocabulary::{Block, Claim, Digest, Geometry, Issue, POISON, Promise, 
 
 /// Whose blocks turn up where foreign ones do.
 const ANOTHER_RUN: RunId = RunId([0xf0; 16]);
+
+/// What the kernel says when a device is gone.
+const ENODEV: i32 = 19;
 
 impl World {
     pub(super) fn write(&mut self, op: OpId, block: Block, dsync: bool) -> Result<(), String> {
@@ -38,6 +41,13 @@ impl World {
 
     /// One try of a write: the event, once it is over.
     pub(super) fn try_write(&mut self, op: OpId, io: IoId) -> Result<Option<Event>, String> {
+        if self.disk.fault_of_write(io) == Some(Fault::DeviceGone) {
+            let mut random = self.random.fork();
+            self.lose_power(ENODEV, &mut |_, _, choices| random.below(choices as u64) as usize)?;
+            let gone = fault(ENODEV, "the device went away");
+            self.later(0, Pending::Deliver(Event::Wrote(op, Err(gone))));
+            return Ok(None);
+        }
         let progress = self.buffers[op.0 as usize].progress.as_mut().ok_or("a write without progress")?;
         match progress.advance(self.disk.try_write(io, progress.from())) {
             Next::Issue => {
