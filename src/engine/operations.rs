@@ -32,6 +32,8 @@ pub(super) enum Stage {
     Reading,
     /// A worker judges or surveys.
     Judging,
+    /// Judged, and to be read again once the queue has room.
+    Waiting,
     /// A worker seals.
     Sealing,
     /// Sealed, not handed to the disk.
@@ -188,9 +190,10 @@ impl Operations {
         u32::try_from(self.all.iter().filter(|operation| operation.stuck).count()).expect("bounded")
     }
 
-    /// Nothing moves any more: all that is active is stuck, or sealed and not handed to the disk.
+    /// Nothing moves any more: all that is active is stuck, or waits for a place in the queue that the stuck ones fill.
     pub(super) fn only_stuck_active(&self) -> bool {
-        self.all.iter().all(|operation| matches!(operation.stage, Stage::Free | Stage::Ready) || operation.stuck)
+        let still = |operation: &Operation| matches!(operation.stage, Stage::Free | Stage::Ready | Stage::Waiting);
+        self.all.iter().all(|operation| still(operation) || operation.stuck)
     }
 
     pub(super) fn in_flight(&self) -> u32 {

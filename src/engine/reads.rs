@@ -92,7 +92,8 @@ impl Engine {
     fn ahead_of_us(&mut self, op: OpId, inspection: &Inspection, actions: &mut Vec<Action>) -> bool {
         use crate::ledger::Standing;
         let block = self.ops.get(op).block;
-        let legal = self.legal(block);
+        // By the ledger itself: that it is distrusted by now must not make what was judged by it an accusation.
+        let Some(legal) = self.ledger.as_ref().map(|ledger| ledger.legal(block)) else { return false };
         if matches!(legal.rule, Rule::Exactly(_)) || !matches!(inspection.verdict, Verdict::Broken(_)) {
             return false;
         }
@@ -120,17 +121,22 @@ impl Engine {
         let block = operation.block;
         let triage = operation.triage.as_ref().expect("set above");
         if triage.rereads() < rereads {
-            return self.rereads.push_back(op);
+            return self.read_again(op);
         }
         // Misdirected contents: does their home lack them? Asked only where nobody is about to write there.
         let stray = triage.stray_from().filter(|(home, _)| *home != block);
         match stray {
             Some((home, _)) if self.ops.also_hold(op, home) => {
                 self.ops.get_mut(op).triage.as_mut().expect("set above").home = Some(home);
-                self.rereads.push_back(op);
+                self.read_again(op);
             }
             _ => self.conclude_triage(now, op, actions),
         }
+    }
+
+    fn read_again(&mut self, op: OpId) {
+        self.ops.enter(op, Stage::Waiting);
+        self.rereads.push_back(op);
     }
 
     /// Reads again, within the queue's depth, and before anything new is read.

@@ -30,6 +30,9 @@ pub use in_flight::InFlight;
 pub use open::{Config, DEPTHS, Description, Engine, open};
 pub use waker::Waker;
 
+// The simulated disk continues short transfers with the code that the real ones are continued with.
+pub(crate) use progress::{Next, Progress};
+
 /// Names a request; chosen by the caller, unique among what is in flight, free again once its completion was reaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u32);

@@ -18,7 +18,7 @@ const REPEATS: u32 = 8;
 
 /// How far a request came.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     kind: Kind,
     length: usize,
     /// Bytes transferred without a gap, from the start.
@@ -31,7 +31,7 @@ pub(super) struct Progress {
 
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// Issue the bytes from [`Progress::from`] to the end.
     Issue,
     /// It is over.
@@ -39,12 +39,12 @@ pub(super) enum Next {
 }
 
 impl Progress {
-    pub(super) fn new(kind: Kind, length: usize) -> Self {
+    pub(crate) fn new(kind: Kind, length: usize) -> Self {
         Progress { kind, length, done: 0, from: 0, repeats: 0 }
     }
 
     /// Index into the buffer at which the next try starts.
-    pub(super) fn from(&self) -> usize {
+    pub(crate) fn from(&self) -> usize {
         self.from
     }
 
@@ -57,7 +57,7 @@ impl Progress {
     ///
     /// # Panics
     /// When more was transferred than was asked for: memory beyond the buffer may be gone.
-    pub(super) fn advance(&mut self, result: Result<usize, i32>) -> Next {
+    pub(crate) fn advance(&mut self, result: Result<usize, i32>) -> Next {
         match (self.kind, result) {
             (Kind::Flush, Ok(_)) => Next::Finished(Ok(())),
             // Not even EINTR: whether it consumed the report of a lost write is unknown, so a repeat could lie.

@@ -4,7 +4,9 @@
 //! its own and in any order. `seen` is what a read returns. A flush moves to the media what had **completed before it was
 //! submitted**, and nothing else; a write with dsync, or any write of a disk with power-loss protection, is on the media
 //! when it completes. At a cut each atom becomes what the media hold or any of the versions in cache or in flight: an
-//! atom is never half, a block may be any mixture.
+//! atom is never half, a block may be any mixture. A disk that is mirrored draws for each copy, and each read shows one.
+
+mod tries;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,6 +38,8 @@ pub enum Damage {
     Shorn,
     /// Whole, and written by nobody.
     Planted,
+    /// Whole, and of another run or target.
+    Foreign,
 }
 
 /// A block's worth of bytes and where they come from. An atom on the disk is one atom's worth of one of these.
@@ -81,7 +85,11 @@ struct Cell {
     cached: Vec<Version>,
     /// What each atom held on the media before its present contents.
     previous: Vec<Arc<Content>>,
+    /// What the other copy of a mirror holds on its media, where that differs.
+    twin: Vec<Option<Arc<Content>>>,
     unreadable: bool,
+    /// Each read has another bit wrong.
+    unstable: bool,
     writes: u64,
     reads: u64,
 }
@@ -92,6 +100,16 @@ struct InFlight {
     content: Arc<Content>,
     dsync: bool,
     fault: Option<Fault>,
+    /// Tries so far, and the bytes that they moved without a gap.
+    tries: u32,
+    covered: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Reading {
+    block: Block,
+    fault: Option<Fault>,
+    tries: u32,
 }
 
 /// The disk.
@@ -100,6 +118,7 @@ pub struct Disk {
     settings: DiskSettings,
     cells: Vec<Cell>,
     writes: BTreeMap<IoId, InFlight>,
+    reading: BTreeMap<IoId, Reading>,
     /// The completed versions that the flush in flight covers, and what is to become of it.
     flush: Option<(BTreeSet<IoId>, Option<Fault>)>,
     next: u64,
@@ -109,6 +128,8 @@ pub struct Disk {
     random: Random,
     /// What goes wrong.
     pub script: Script,
+    /// Two copies, which a cut may leave different where neither is promised.
+    pub mirrored: bool,
 }
 
 /// Chooses what an atom becomes at a cut: 0 for what the media hold, else one of so many volatile versions, oldest
@@ -129,12 +150,23 @@ impl Disk {
             let content = Arc::new(Content { origin: Origin::Before, home: Block(block), bytes });
             let all = vec![content; atoms];
             let (media, seen, previous) = (all.clone(), all.clone(), all);
-            Cell { media, seen, cached: Vec::new(), previous, unreadable: false, writes: 0, reads: 0 }
+            Cell {
+                media,
+                seen,
+                cached: Vec::new(),
+                previous,
+                twin: vec![None; atoms],
+                unreadable: false,
+                unstable: false,
+                writes: 0,
+                reads: 0,
+            }
         });
         Disk {
             settings,
             cells: cells.collect(),
             writes: BTreeMap::new(),
+            reading: BTreeMap::new(),
             flush: None,
             next: 0,
             flushes: 0,
@@ -142,6 +174,7 @@ impl Disk {
             write_count: 0,
             random,
             script,
+            mirrored: false,
         }
     }
 
@@ -175,6 +208,12 @@ impl Disk {
         self.cells[block.0 as usize].unreadable
     }
 
+    /// Whether each read of the block shows something else.
+    #[must_use]
+    pub fn is_unstable(&self, block: Block) -> bool {
+        self.cells[block.0 as usize].unstable
+    }
+
     /// The number of blocks.
     #[must_use]
     pub fn blocks(&self) -> u64 {
@@ -197,25 +236,20 @@ impl Disk {
         let id = IoId(self.next);
         self.next += 1;
         let content = Arc::new(Content { origin: Origin::Write(write), home: block, bytes });
-        self.writes.insert(id, InFlight { block, content, dsync, fault });
+        self.writes.insert(id, InFlight { block, content, dsync, fault, tries: 0, covered: 0 });
         id
     }
 
-    /// The write in flight ends, as the disk has it.
+    /// The write in flight ends well for who asked for it: what its tries moved has landed, as far as the disk is true.
     ///
     /// # Panics
     /// When no such write is in flight.
-    pub fn complete_write(&mut self, id: IoId) -> Result<(), i32> {
-        let InFlight { block, content, dsync, fault } = self.writes.remove(&id).expect("a write in flight");
+    pub fn complete_write(&mut self, id: IoId) {
+        let InFlight { block, content, dsync, fault, covered, .. } =
+            self.writes.remove(&id).expect("a write in flight");
         let durable = dsync || self.settings.power_loss_protected;
-        let every = self.every_atom();
+        let every = self.moved(covered);
         match fault {
-            Some(Fault::FailedWrite) => {
-                let mask = self.random.word() & every;
-                // Not even with dsync does a write that failed promise anything.
-                self.land(block, &content, mask, id, false);
-                return Err(libc_eio());
-            }
             Some(Fault::LostWrite) => {
                 // Shown from the cache, and with an empty mask it can never land.
                 let cell = &mut self.cells[block.0 as usize];
@@ -227,17 +261,14 @@ impl Disk {
             Some(Fault::MisdirectedWrite(to)) => self.land(to, &content, every, id, durable),
             _ => self.land(block, &content, every, id, durable),
         }
-        let damage =
-            fault.filter(|fault| matches!(fault, Fault::BitFlip | Fault::Zeroed | Fault::OldContent | Fault::Shorn));
-        if let Some(fault) = damage {
+        if let Some(fault) = fault {
             self.damage(block, fault);
         }
-        Ok(())
     }
 
     fn land(&mut self, block: Block, content: &Arc<Content>, mask: u64, write: IoId, durable: bool) {
         let cell = &mut self.cells[block.0 as usize];
-        cell.unreadable = false;
+        (cell.unreadable, cell.unstable) = (false, false);
         for atom in atoms_of(mask) {
             cell.seen[atom] = Arc::clone(content);
             if durable {
@@ -276,7 +307,7 @@ impl Disk {
                 for block in 0..self.cells.len() {
                     self.fail_flush_of(block, &covered);
                 }
-                Err(libc_eio())
+                Err(tries::EIO)
             }
             _ => {
                 for cell in &mut self.cells {
@@ -313,22 +344,6 @@ impl Disk {
         }
     }
 
-    /// A read ends: what it shows, or an errno.
-    pub fn read(&mut self, block: Block) -> Result<Vec<u8>, i32> {
-        let nth = self.reads;
-        self.reads += 1;
-        let cell = &mut self.cells[block.0 as usize];
-        let fault = self.script.fault(Struck::Read, nth, Some((block, cell.reads)));
-        cell.reads += 1;
-        cell.unreadable |= fault == Some(Fault::UnreadableBlock);
-        if cell.unreadable || fault == Some(Fault::ReadError) {
-            return Err(libc_eio());
-        }
-        let atom = self.settings.atom;
-        let parts = cell.seen.iter().enumerate().map(|(at, content)| &content.bytes[at * atom..][..atom]);
-        Ok(parts.collect::<Vec<_>>().concat())
-    }
-
     /// Something happens to a block at rest, on the media and in what is shown.
     pub fn damage(&mut self, block: Block, fault: Fault) {
         let atom = self.random.below(self.cells[block.0 as usize].seen.len() as u64) as usize;
@@ -341,15 +356,16 @@ impl Disk {
         };
         let made = |what, bytes| Arc::new(Content { origin: Origin::Damaged(what, of), home: block, bytes });
         match fault {
-            Fault::BitFlip => {
+            Fault::BitFlip | Fault::BitRot => {
                 let mut bytes = cell.seen[atom].bytes.clone();
                 bytes[range.start + bit / 8] ^= 1 << (bit % 8);
                 cell.put(1 << atom, &made(Damage::Flipped, bytes));
             }
             Fault::Zeroed => cell.put(every, &made(Damage::Zeroed, vec![0; self.settings.block_size])),
-            Fault::OldContent => {
+            Fault::OldContent | Fault::TornContent(_) => {
+                let mask = if let Fault::TornContent(mask) = fault { mask } else { every };
                 for (atom, old) in cell.previous.clone().iter().enumerate() {
-                    cell.put(1 << atom, old);
+                    cell.put(1 << atom & mask, old);
                 }
             }
             Fault::Shorn => {
@@ -363,6 +379,7 @@ impl Disk {
                 }
             }
             Fault::UnreadableBlock => cell.unreadable = true,
+            Fault::UnstableBlock => cell.unstable = true,
             _ => {}
         }
     }
@@ -379,9 +396,10 @@ impl Disk {
         self.cells[block.0 as usize].put(1 << atom, content);
     }
 
-    /// A block that could not be read can be read again.
+    /// A block that could not be read, or not twice the same, can be read again.
     pub fn heal(&mut self, block: Block) {
-        self.cells[block.0 as usize].unreadable = false;
+        let cell = &mut self.cells[block.0 as usize];
+        (cell.unreadable, cell.unstable) = (false, false);
     }
 
     /// Power is lost: each volatile atom becomes what the chooser says, and nothing is in flight any more.
@@ -400,12 +418,18 @@ impl Disk {
         }
         for (block, cell) in (0..).map(Block).zip(&mut self.cells) {
             for atom in 0..cell.media.len() {
-                let choices: Vec<_> = cell.cached.iter().filter(|version| version.mask >> atom & 1 == 1).collect();
-                let chosen = choose(block, atom as u32, choices.len() + 1);
-                if let Some(version) = chosen.checked_sub(1).map(|at| choices[at]) {
-                    let content = Arc::clone(&version.content);
-                    cell.settle(atom, &content);
+                let volatile = cell.cached.iter().filter(|version| version.mask >> atom & 1 == 1);
+                let choices: Vec<_> = volatile.map(|version| Arc::clone(&version.content)).collect();
+                let mut copy = || choose(block, atom as u32, choices.len() + 1).checked_sub(1).map(|at| &choices[at]);
+                let first = copy();
+                // Both copies hold what is promised; of the rest each holds what it happened to get.
+                let second = if self.mirrored && !choices.is_empty() { copy() } else { None };
+                let old = cell.twin[atom].take().unwrap_or_else(|| Arc::clone(&cell.media[atom]));
+                if let Some(content) = first {
+                    cell.settle(atom, content);
                 }
+                let twin = second.cloned().unwrap_or(old);
+                cell.twin[atom] = Some(twin).filter(|twin| self.mirrored && !Arc::ptr_eq(twin, &cell.media[atom]));
             }
             cell.cached.clear();
             cell.seen.clone_from(&cell.media);
@@ -429,6 +453,11 @@ impl Disk {
         atom * self.settings.atom..(atom + 1) * self.settings.atom
     }
 
+    /// The atoms that so many bytes fill whole.
+    fn moved(&self, bytes: usize) -> u64 {
+        u64::MAX.checked_shr(64 - (bytes / self.settings.atom) as u32).unwrap_or(0)
+    }
+
     fn every_atom(&self) -> u64 {
         u64::MAX >> (64 - self.settings.block_size / self.settings.atom)
     }
@@ -439,6 +468,7 @@ impl Cell {
         if !Arc::ptr_eq(&self.media[atom], content) {
             self.previous[atom] = std::mem::replace(&mut self.media[atom], Arc::clone(content));
         }
+        self.twin[atom] = None;
     }
 
     /// Contents that no cache holds back.
@@ -446,6 +476,7 @@ impl Cell {
         for atom in atoms_of(mask) {
             self.media[atom] = Arc::clone(content);
             self.seen[atom] = Arc::clone(content);
+            self.twin[atom] = None;
             self.cached.iter_mut().for_each(|version| version.mask &= !(1 << atom));
         }
     }
@@ -479,9 +510,4 @@ impl Cell {
 
 fn atoms_of(mask: u64) -> impl Iterator<Item = usize> {
     (0..64).filter(move |atom| mask >> atom & 1 == 1)
-}
-
-/// EIO, by its number: a pure room asks no C library.
-const fn libc_eio() -> i32 {
-    5
 }

@@ -19,9 +19,9 @@ mod truth;
 mod world;
 
 pub use disk::{Content, Damage, Disk, DiskSettings, IoId, Origin};
-pub use fault::{At, Fault, Planned, Script};
+pub use fault::{At, Fault, NEVER, Planned, Script};
 pub use observe::{Scene, Sight, Watcher};
 pub use random::Random;
 pub use slots::{SaveFate, Slots};
-pub use truth::{Truth, WriteFact, WriteId};
+pub use truth::{FlushFact, Truth, WriteFact, WriteId};
 pub use world::{Core, Ending, Pace, Takes, Timing, World, WorldSettings};

@@ -19,12 +19,16 @@ pub enum Sight<'a> {
         /// It is the newest that was ever acknowledged, or newer: no state was lost or put back.
         current: bool,
     },
+    /// The engine is about to be stepped, perhaps only because it wanted to be woken.
+    Stepping,
     /// The engine wants something done. Seen before it is done.
     Acted(&'a Action),
     /// The engine is told something. Seen before it hears it.
     Told(&'a Event),
     /// The disk shows a block to a read.
     Shown(Block),
+    /// What the read under way returns is damaged on its way.
+    Garbled(Block),
     /// The checkpoint of this number is in its slot, and the engine will hear of it.
     SavedDurably(&'a Checkpoint),
     /// The engine is gone: power was lost, or the process died.

@@ -24,6 +24,19 @@ pub struct WriteFact {
     pub completed: bool,
     /// The engine was told, by a flush or by the completion itself, that it is durable.
     pub promised: bool,
+    /// The flush that told so, as an index into [`Truth::flushes`].
+    pub promised_by: Option<usize>,
+}
+
+/// A flush of which the engine was told that it succeeded.
+#[derive(Clone, Copy, Debug)]
+pub struct FlushFact {
+    /// Wall clock of the step in which the engine heard of it.
+    pub wall_ns: u64,
+    /// Every number below was promised by then, by this flush or earlier.
+    pub promised_below: Seq,
+    /// In which start of the engine.
+    pub start: u64,
 }
 
 /// The log of truths.
@@ -41,6 +54,9 @@ pub struct Truth {
     lost_below: WriteId,
     /// All writes of each block, oldest first.
     by_block: BTreeMap<Block, Vec<WriteId>>,
+    flushes: Vec<FlushFact>,
+    /// Flushes of which the engine hears in the step that is about to be made.
+    unheard: usize,
     /// Starts of the engine.
     pub starts: u64,
 }
@@ -75,6 +91,18 @@ impl Truth {
         self.promised_below
     }
 
+    /// Every flush that succeeded, in the order of telling.
+    #[must_use]
+    pub fn flushes(&self) -> &[FlushFact] {
+        &self.flushes
+    }
+
+    /// The step in which all is heard that was told since the last one.
+    pub(super) fn stepped(&mut self, wall_ns: u64) {
+        self.flushes[self.unheard..].iter_mut().for_each(|flush| flush.wall_ns = wall_ns);
+        self.unheard = self.flushes.len();
+    }
+
     /// The number that the next write will get.
     pub(super) fn next_id(&self) -> WriteId {
         WriteId(self.writes.len() as u64)
@@ -82,7 +110,8 @@ impl Truth {
 
     pub(super) fn handed_over(&mut self, block: Block, claim: Claim) -> WriteId {
         let id = self.next_id();
-        let fact = WriteFact { id, block, claim, start: self.starts, completed: false, promised: false };
+        let fact =
+            WriteFact { id, block, claim, start: self.starts, completed: false, promised: false, promised_by: None };
         self.writes.push(fact);
         self.by_block.entry(block).or_default().push(id);
         id
@@ -91,7 +120,7 @@ impl Truth {
     pub(super) fn told_complete(&mut self, id: WriteId, durable: bool) {
         self.writes[id.0 as usize].completed = true;
         if durable {
-            self.promise(id);
+            self.promise(id, None);
         } else if id >= self.lost_below {
             self.uncovered.push(id);
         }
@@ -111,7 +140,9 @@ impl Truth {
     pub(super) fn told_flushed(&mut self, succeeded: bool) {
         let covered = std::mem::take(&mut self.covered);
         if succeeded {
-            covered.into_iter().for_each(|id| self.promise(id));
+            let nth = self.flushes.len();
+            covered.into_iter().for_each(|id| self.promise(id, Some(nth)));
+            self.flushes.push(FlushFact { wall_ns: 0, promised_below: self.promised_below, start: self.starts });
         }
     }
 
@@ -122,9 +153,9 @@ impl Truth {
         self.uncovered.clear();
     }
 
-    fn promise(&mut self, id: WriteId) {
+    fn promise(&mut self, id: WriteId, by: Option<usize>) {
         let fact = &mut self.writes[id.0 as usize];
-        fact.promised = true;
+        (fact.promised, fact.promised_by) = (true, fact.promised_by.or(by));
         let epoch = fact.claim.issue.epoch.number;
         let known = self.promised.entry(fact.claim.issue.seq).or_insert(epoch);
         *known = epoch.max(*known);

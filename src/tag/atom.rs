@@ -9,7 +9,7 @@ use crate::vocabulary::{Block, Claim, RunId};
 pub(super) enum Atom {
     /// A sound atom of this run in its own place.
     Ours(Claim),
-    /// A sound atom of another run.
+    /// A sound atom of another run, or of this run's id in another geometry.
     Foreign(RunId),
     /// A sound atom of this run that belongs to another block or another place in this one.
     Elsewhere(Tag),
@@ -56,8 +56,11 @@ pub(super) fn classify(inspector: &Inspector, bytes: &[u8], block: Block, index:
 fn ours(inspector: &Inspector, tag: &Tag, block: Block, index: u32) -> Atom {
     let geometry = inspector.sealer.geometry();
     let Tag { claim, block_size, atom_size, digest, .. } = *tag;
-    let sane = (block_size, atom_size, digest) == (geometry.block_size, geometry.atom, geometry.digest)
-        && tag.block.0 < geometry.blocks()
+    // Another target under the same run id: a label that was copied.
+    if (block_size, atom_size, digest) != (geometry.block_size, geometry.atom, geometry.digest) {
+        return Atom::Foreign(tag.run);
+    }
+    let sane = tag.block.0 < geometry.blocks()
         && tag.atom < geometry.atoms()
         && claim.durable <= claim.issue.seq
         && inspector.schedule.block_of(claim.issue.seq) == tag.block;

@@ -171,6 +171,7 @@ pub(super) fn detail(inspector: &Inspector, class: Class, bytes: &[u8], atoms: &
         }
         Class::Foreign => {
             let run = atoms.iter().find_map(|atom| match atom {
+                Atom::Foreign(run) if *run == inspector.sealer.run() => Some(format!("{run} in another geometry")),
                 Atom::Foreign(run) => Some(run.to_string()),
                 _ => None,
             });

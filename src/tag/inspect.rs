@@ -128,6 +128,8 @@ impl Inspector {
                 Standing::NeverIssued | Standing::Ahead => Some(Class::Phantom),
             },
             Atom::Elsewhere(_) => Some(Class::Misdirected),
+            // Not what was there before: this run's id is in no older tag.
+            Atom::Foreign(run) if *run == self.sealer.run() => Some(Class::Foreign),
             // What was there before the run is legal as long as no write of this block is guaranteed.
             Atom::Foreign(_) | Atom::Constant(_) | Atom::Strange if open => None,
             Atom::Foreign(_) => Some(Class::Foreign),

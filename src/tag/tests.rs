@@ -257,3 +257,16 @@ proptest::proptest! {
         proptest::prop_assert!(open || verdict != Verdict::Unwritten);
     }
 }
+
+/// A label that was copied to a target of another shape: its blocks carry our run id, and are not ours. They were called
+/// corrupt, which accuses the medium.
+#[test]
+fn our_run_id_in_another_geometry_is_foreign_even_where_nothing_is_guaranteed() {
+    let other = inspector(Digest::Blake3);
+    let bytes = sealed(&other, BLOCK, NEW);
+    for legal in [guaranteed(false), legal(Rule::Anything)] {
+        let broken = broken(&inspector(Digest::Crc32c), &bytes, &legal);
+        assert_eq!(broken.class, Class::Foreign);
+        assert!(broken.detail.contains("in another geometry"), "{}", broken.detail);
+    }
+}

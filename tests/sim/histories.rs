@@ -13,18 +13,18 @@ use scrubd::vocabulary::{Block, Claim, Digest, Issue, Order, Promise, Seq};
 use crate::history::{Before, RUN, geometry, initial, real};
 use crate::oracles;
 
-const SIZE: u64 = 4096;
+pub const SIZE: u64 = 4096;
 const ATOMS: u32 = 4;
 
 /// A world of few blocks in address order, and settings under which nothing but the story happens: a queue of one, no
 /// reading, a flush after so many writes.
-struct Story {
-    world: World,
-    settings: Settings,
+pub struct Story {
+    pub world: World,
+    pub settings: Settings,
 }
 
 impl Story {
-    fn new(blocks: u64, seed: u64, script: Script, honest: bool, before: Before) -> Self {
+    pub fn new(blocks: u64, seed: u64, script: Script, honest: bool, before: Before) -> Self {
         let geometry = geometry(blocks, SIZE as u32, SIZE as u32 / ATOMS, Order::Sequential, Digest::Crc32c);
         let world = WorldSettings {
             geometry,
@@ -48,42 +48,42 @@ impl Story {
         Story { world: World::new(world, disk, script, &first, watchers), settings }
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         self.start_from_state(true);
     }
 
-    fn start_from_state(&mut self, current: bool) {
+    pub fn start_from_state(&mut self, current: bool) {
         self.world.start(&self.settings, current, &real).unwrap();
     }
 
-    fn until(&mut self, what: &str, mut seen: impl FnMut(&World) -> bool) {
+    pub fn until(&mut self, what: &str, mut seen: impl FnMut(&World) -> bool) {
         let from = self.world.steps();
         let ending = self.world.run(&mut |world| seen(world) || world.steps() > from + 20_000).unwrap();
         assert_eq!(ending, Ending::Paused, "before {what}");
         assert!(seen(&self.world), "{what} never happened: {:?}", self.world.status());
     }
 
-    fn until_issued(&mut self, seq: u64) {
+    pub fn until_issued(&mut self, seq: u64) {
         self.until(&format!("write {seq}"), |world| newest_issued(world) >= Some(Seq(seq)));
     }
 
     /// A cut that keeps, of each atom, the newest version where `keep` says so, else what the media hold.
-    fn cut(&mut self, mut keep: impl FnMut(Block, u32) -> bool) {
+    pub fn cut(&mut self, mut keep: impl FnMut(Block, u32) -> bool) {
         self.world
             .cut(&mut |block, atom, choices| if keep(block, atom) { choices - 1 } else { 0 }, Some(SaveFate::Absent))
             .unwrap();
     }
 
-    fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.world.command(Command::Stop).unwrap();
         self.world.run_to_exit().unwrap();
     }
 
-    fn check(&mut self) -> Judgement {
+    pub fn check(&mut self) -> Judgement {
         self.check_with_state(true)
     }
 
-    fn check_with_state(&mut self, current: bool) -> Judgement {
+    pub fn check_with_state(&mut self, current: bool) -> Judgement {
         let settings = Settings { mode: Mode::Check, queue_depth: 16, ..self.settings.clone() };
         self.world.start(&settings, current, &real).unwrap();
         self.world.run_to_exit().unwrap();
@@ -91,7 +91,7 @@ impl Story {
     }
 
     /// The engine goes on for two passes, stops of itself, and a last check finds nothing.
-    fn ends_well(&mut self, current: bool) {
+    pub fn ends_well(&mut self, current: bool) {
         let settings = Settings { passes: Some(2), ..self.settings.clone() };
         self.world.start(&settings, current, &real).unwrap();
         assert_eq!(self.world.run_to_exit().unwrap(), Outcome::Kept);
@@ -99,15 +99,15 @@ impl Story {
     }
 }
 
-fn newest_issued(world: &World) -> Option<Seq> {
+pub fn newest_issued(world: &World) -> Option<Seq> {
     world.truth().writes().last().map(|write| write.claim.issue.seq)
 }
 
-fn classes(judgement: &Judgement) -> Vec<(u64, Class)> {
+pub fn classes(judgement: &Judgement) -> Vec<(u64, Class)> {
     judgement.findings.iter().map(|finding| (finding.block.0, finding.class)).collect()
 }
 
-fn at(nth: u64, fault: Fault) -> Script {
+pub fn at(nth: u64, fault: Fault) -> Script {
     let mut script = Script::default();
     script.plan(At::Nth(nth), fault);
     script

@@ -3,16 +3,15 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use scrubd::engine::{
-    Command, Engine, Fired, FlushEvery, Mode, OnFinding, OnStart, Outcome, Reason, Settings, Startup, Then, TriggerIo,
-};
-use scrubd::ledger::Checkpoint;
+use scrubd::engine::{Command, Engine, Fired, FlushEvery, Mode, OnFinding, Outcome, Reason, Settings, Startup};
+use scrubd::ledger::{Checkpoint, State};
 use scrubd::report::Overall;
-use scrubd::sim::{At, Core, Ending, Fault, Pace, Planned, Random, Script, World, WorldSettings};
+use scrubd::sim::{Core, Ending, Random, Slots, World};
 use scrubd::tag::Sealer;
 use scrubd::vocabulary::{Block, Claim, Digest, Epoch, Geometry, Issue, LABEL_AREA, Order, Promise, RunId, Seq};
 
 use crate::oracles::{self, Coverage, Covered};
+use crate::plan::Plan;
 
 pub const RUN: RunId = RunId([0x5c; 16]);
 const OTHER_RUN: RunId = RunId([0xee; 16]);
@@ -72,123 +71,24 @@ pub fn initial(geometry: &Geometry, before: &[Before], random: &mut Random) -> V
     (0..geometry.blocks()).map(block).collect()
 }
 
-/// Everything that a seed decides beforehand.
-struct Plan {
-    settings: Settings,
-    world: WorldSettings,
-    before: Vec<Before>,
-    script: Script,
-    cuts: u64,
-    promise_changes: bool,
-}
+/// What makes the cores of a history.
+pub type Maker<'a> = &'a dyn Fn(Startup, Settings) -> Box<dyn Core>;
 
-fn plan(seed: u64, honest: bool, hashed: bool, random: &mut Random) -> Plan {
-    let blocks = random.pick(&[1, 2, 3, 5, 8, 13, 40]);
-    let (block_size, atom) = random.pick(&[(4096, 4096), (4096, 2048), (4096, 1024), (4096, 512), (8192, 4096)]);
-    let order = random.pick(&[Order::Sequential, Order::Random]);
-    let digest = if random.chance(150) { Digest::Blake3 } else { Digest::Crc32c };
-    let promise = random.pick(&[Promise::Flush, Promise::Flush, Promise::Flush, Promise::Fua, Promise::Ack]);
-    let size = u64::from(block_size);
-    let flush_every = match random.below(3) {
-        0 => FlushEvery::Nanoseconds(random.pick(&[100_000, 1_000_000, 5_000_000])),
-        _ => FlushEvery::Bytes(size * random.pick(&[1, 2, 3, 5, 8, 16, 50])),
-    };
-    let on_finding = match (honest, random.below(4)) {
-        (true, _) | (_, 0) => OnFinding::Stop,
-        (_, 1) => OnFinding::Trigger,
-        _ => OnFinding::Continue,
-    };
-    let settings = Settings {
-        mode: if random.chance(500) { Mode::BurnIn } else { Mode::Powercut },
-        promise,
-        queue_depth: random.pick(&[1, 2, 3, 4, 8, 16, 32]),
-        flush_every,
-        retention: random.chance(500),
-        readback_lag: random.pick(&[0, size, 3 * size, 1 << 30]),
-        rereads: random.pick(&[0, 1, 3]),
-        on_start: random.pick(&[OnStart::AfterCut, OnStart::AfterCut, OnStart::Window, OnStart::Always]),
-        on_finding,
-        deadline_ns: 60_000_000_000,
-        rate: random.chance(100).then_some(1 << 24),
-        passes: None,
-        ignore_state: false,
-        trigger_writes: random.chance(200).then(|| 1 + random.below(2 * blocks)),
-        trigger_command: random.chance(500),
-        trigger_io: random.pick(&[TriggerIo::Continue, TriggerIo::Hold, TriggerIo::Drain, TriggerIo::Flush]),
-        trigger_then: random.pick(&[Then::Exit, Then::Resume]),
-    };
-    let scale = random.pick(&[1, 1, 10, 100]);
-    let usual = Pace::USUAL;
-    let pace = Pace {
-        io: (usual.io.0 * scale, usual.io.1 * scale),
-        flush: (usual.flush.0 * scale, usual.flush.1 * scale),
-        save: if random.chance(300) { (1_000_000, 100_000_000) } else { usual.save },
-        slow_per_mille: random.pick(&[0, 5, 50]),
-        batch: random.pick(&[1, 4, 16]),
-        ..usual
-    };
-    let world = WorldSettings {
-        geometry: geometry(blocks, block_size, atom, order, digest),
-        run: RUN,
-        seed,
-        power_loss_protected: promise == Promise::Ack,
-        failed_flush_shows: random.chance(500),
-        pace,
-        hashed,
-    };
-    let before = random.pick(&[
-        &[Before::Zeros][..],
-        &[Before::Garbage],
-        &[Before::OtherRun],
-        &[Before::Zeros, Before::Garbage, Before::OtherRun],
-    ]);
-    let cuts = random.between(1, 5);
-    let mut script = Script::default();
-    let span = cuts * (blocks + 10);
-    for _ in 0..random.below(4) {
-        script.plan(At::Nth(random.below(span / 2)), Fault::FailedFlush);
-    }
-    for _ in 0..random.below(4) {
-        script.plan(At::Nth(random.below(span * 2)), Fault::FailedWrite);
-    }
-    for _ in 0..random.below(3) {
-        script.plan(At::Nth(random.below(cuts * 4)), Fault::FailedSave);
-    }
-    if !honest {
-        let faults: Vec<Planned> = (0..random.between(1, 3)).map(|_| lie(random, blocks, span * 2)).collect();
-        // A script's first entry counts: lies go before honest failures.
-        let mut lying = Script::new(faults);
-        std::mem::swap(&mut script, &mut lying);
-        script.append(lying);
-    }
-    Plan { settings, world, before: before.to_vec(), script, cuts, promise_changes: random.chance(80) }
-}
-
-fn lie(random: &mut Random, blocks: u64, span: u64) -> Planned {
-    let nth = At::Nth(random.below(span));
-    let (at, fault) = match random.below(12) {
-        0 => (At::Every(1), Fault::LyingFlush),
-        1 => (At::Every(random.between(2, 5)), Fault::LyingFlush),
-        2 => (At::Nth(random.below(span / 4)), Fault::LyingFlush),
-        3 | 4 => (nth, Fault::LostWrite),
-        5 => (nth, Fault::PartialWrite(random.word())),
-        6 => (nth, Fault::MisdirectedWrite(Block(random.below(blocks)))),
-        7 => (nth, Fault::BitFlip),
-        8 => (nth, Fault::Zeroed),
-        9 => (nth, Fault::OldContent),
-        10 => (nth, Fault::Shorn),
-        _ => (nth, if random.chance(500) { Fault::ReadError } else { Fault::UnreadableBlock }),
-    };
-    Planned { at, fault }
+/// Lives through the history of a seed with the real engine.
+///
+/// # Errors
+/// What an oracle found wrong.
+pub fn live(seed: u64, honest: bool, hashed: bool) -> Result<Told, String> {
+    live_with(&real, seed, honest, hashed)
 }
 
 /// Lives through the history of a seed.
 ///
 /// # Errors
 /// What an oracle found wrong.
-pub fn live(seed: u64, honest: bool, hashed: bool) -> Result<Told, String> {
+pub fn live_with(make: Maker<'_>, seed: u64, honest: bool, hashed: bool) -> Result<Told, String> {
     let mut random = Random::new(seed ^ if honest { 0 } else { 1 << 63 });
-    let mut plan = plan(seed, honest, hashed, &mut random);
+    let mut plan = Plan::of(seed, honest, hashed, &mut random);
     let covered = Rc::new(RefCell::new(Covered::default()));
     let mut watchers = oracles::all(honest);
     let foreign_start = plan.before == [Before::OtherRun];
@@ -197,159 +97,281 @@ pub fn live(seed: u64, honest: bool, hashed: bool) -> Result<Told, String> {
     let first = Checkpoint::first(plan.settings.promise, 0);
     let mut world = World::new(plan.world, blocks, std::mem::take(&mut plan.script), &first, watchers);
     world.command_cuts_power = plan.settings.trigger_command && random.chance(500);
-    if std::env::var("SCRUBD_SIM_SEED").is_ok() {
-        eprintln!("{:#?}\n{:#?}", plan.settings, plan.world);
+    world.disk.mirrored = plan.mirrored;
+    if plan.never_saved {
+        world.slots.lose_all();
     }
-    let steps = story(&mut world, &mut plan, honest, &mut random)?;
+    if std::env::var("SCRUBD_SIM_SEED").is_ok() {
+        eprintln!("{:#?}\n{:#?}\n{:#?}", plan.settings, plan.world, world.disk.script);
+    }
+    let mut history = History { world, plan, honest, make, random, earlier: Vec::new(), steps: 0, covered };
+    history.run()?;
+    let History { world, steps, covered, .. } = history;
     let mut covered = covered.borrow().clone();
     covered.count("histories", 1);
+    for fault in world.disk.script.struck() {
+        covered.count(&format!("fault {}", fault.name()), 1);
+    }
     Ok(Told { covered, steps, hash: world.hash() })
 }
 
-fn story(world: &mut World, plan: &mut Plan, honest: bool, random: &mut Random) -> Result<u64, String> {
-    let mut steps = 0;
-    let mut current = true;
-    let mut earlier = world.slots.clone();
-    for _ in 0..plan.cuts {
-        // Only the strong promises can be changed to and fro on one disk.
-        if plan.promise_changes && plan.settings.promise != Promise::Ack && random.chance(300) {
-            plan.settings.promise = random.pick(&[Promise::Flush, Promise::Fua]);
-        }
-        world.command_ends = match random.below(5) {
-            0 => Fired::Failed("status 1".into()),
-            _ => Fired::Done,
-        };
-        world.start(&plan.settings, current, &real)?;
-        let outcome = one_life(world, plan, random)?;
-        steps += world.steps();
-        if let Some(outcome) = outcome {
-            acceptable(&outcome, honest)?;
-        }
-        current = true;
-        match random.below(60) {
-            0 => {
-                world.slots.lose_newest();
-                current = false;
-            }
-            1 => {
-                world.slots.lose_all();
-                current = false;
-            }
-            2 => {
-                world.slots = earlier.clone();
-                current = false;
-            }
-            3..13 => earlier = world.slots.clone(),
-            _ => {}
-        }
-        if random.chance(350) {
-            check(world, plan, current, honest)?;
-        }
-    }
-    world.disk.script.clear();
-    if honest {
-        let last = Settings { passes: Some(1 + random.below(2)), trigger_writes: None, ..plan.settings.clone() };
-        world.start(&last, current, &real)?;
-        let outcome = world.run_to_exit()?;
-        steps += world.steps();
-        if outcome != Outcome::Kept {
-            return Err(format!("no faults any more, and it ended {outcome:?}"));
-        }
-        current = true;
-    }
-    check(world, plan, current, honest)?;
-    Ok(steps)
+struct History<'a> {
+    world: World,
+    plan: Plan,
+    honest: bool,
+    make: Maker<'a>,
+    random: Random,
+    /// Copies of the state directory that somebody may mount later.
+    earlier: Vec<Slots>,
+    steps: u64,
+    covered: Rc<RefCell<Covered>>,
 }
 
-/// From a start to a cut, a stop, or whatever the engine makes of it.
-fn one_life(world: &mut World, plan: &Plan, random: &mut Random) -> Result<Option<Outcome>, String> {
-    let blocks = plan.world.geometry.blocks();
-    let (most_steps, most_writes) = match random.below(4) {
-        0 => (random.below(30), u64::MAX),
-        1 => (u64::MAX, random.below(4)),
-        _ => (u64::MAX, random.below(3 * blocks + 20)),
-    };
-    let cut_at_fire = random.chance(500);
-    // A disk that keeps failing may never get so far: enough is enough.
-    let enough = 40_000;
-    let mut done = |world: &World| {
-        world.steps() >= most_steps.min(enough) || world.writes_of_start > most_writes || cut_at_fire && world.fires > 0
-    };
-    if let Ending::Exited(outcome) = world.run(&mut done)? {
-        return Ok(Some(outcome));
+/// A disk that keeps failing may never get so far: enough is enough.
+const ENOUGH: u64 = 40_000;
+
+impl History<'_> {
+    fn count(&self, what: &str) {
+        self.covered.borrow_mut().count(what, 1);
     }
-    if random.chance(250) {
-        interfere(world, plan, random)?;
-        let until = world.steps() + random.below(60);
-        if let Ending::Exited(outcome) = world.run(&mut |world| world.steps() >= until)? {
+
+    fn run(&mut self) -> Result<(), String> {
+        for _ in 0..self.plan.cuts {
+            if self.plan.promise_changes && self.random.chance(400) {
+                let promises = [Promise::Flush, Promise::Fua, Promise::Ack];
+                // Only a disk with power-loss protection can be held to the weakest promise.
+                let all = if self.plan.world.power_loss_protected || !self.honest { 3 } else { 2 };
+                self.plan.settings.promise = self.random.pick(&promises[..all]);
+            }
+            self.world.command_ends = match self.random.below(5) {
+                0 => Fired::Failed("status 1".into()),
+                _ => Fired::Done,
+            };
+            self.start(&self.plan.settings.clone())?;
+            let outcome = self.one_life()?;
+            self.steps += self.world.steps();
+            if let Some(outcome) = outcome {
+                self.acceptable(&outcome)?;
+            }
+            if self.world.disk.copies_that_differ() > 0 {
+                self.count("copies of a mirror differ");
+            }
+            self.trouble_the_state();
+            if self.random.chance(350) {
+                self.check()?;
+            }
+        }
+        self.world.disk.script.clear();
+        self.progress()?;
+        self.check()
+    }
+
+    fn start(&mut self, settings: &Settings) -> Result<(), String> {
+        let current = self.world.state_is_current();
+        self.world.start(settings, current, self.make)
+    }
+
+    /// Nothing goes wrong any more: the run gets through its passes and ends.
+    fn progress(&mut self) -> Result<(), String> {
+        let passes = Some(1 + self.random.below(2));
+        let on_finding = if self.honest { OnFinding::Stop } else { OnFinding::Continue };
+        let last = Settings { passes, trigger_writes: None, on_finding, ..self.plan.settings.clone() };
+        self.start(&last)?;
+        let outcome = self.world.run_to_exit()?;
+        self.steps += self.world.steps();
+        oracles::progress(&outcome, self.honest, &self.world, &last)
+    }
+
+    /// From a start to a cut, a stop, or whatever the engine makes of it.
+    fn one_life(&mut self) -> Result<Option<Outcome>, String> {
+        if let Some(outcome) = self.run_to_the_moment()? {
             return Ok(Some(outcome));
         }
-    }
-    match random.below(10) {
-        0 => world.kill()?,
-        1 => {
-            world.command(Command::Stop)?;
-            let until = world.steps() + enough;
-            return match world.run(&mut |world| world.steps() > until)? {
-                Ending::Exited(outcome) => Ok(Some(outcome)),
-                Ending::Paused => Err(format!("asked to stop, and it does not: {:?}", world.status())),
-            };
-        }
-        2 => {
-            world.command(Command::StopNow)?;
-            let until = world.steps() + random.below(100);
-            if let Ending::Exited(outcome) = world.run(&mut |world| world.steps() > until)? {
+        if self.random.chance(300) {
+            self.interfere()?;
+            let until = self.world.steps() + self.random.below(60);
+            if let Ending::Exited(outcome) = self.world.run(&mut |world| world.steps() >= until)? {
                 return Ok(Some(outcome));
             }
-            world.cut_at_random()?;
         }
-        _ => world.cut_at_random()?,
-    }
-    Ok(None)
-}
-
-fn interfere(world: &mut World, plan: &Plan, random: &mut Random) -> Result<(), String> {
-    match random.below(5) {
-        0 | 1 => {
-            let mut chance = random.fork();
-            world.blip(&mut |_, _, choices| chance.below(choices as u64) as usize)
-        }
-        2 => {
-            world.command(Command::Pause)?;
-            let until = world.steps() + random.below(40);
-            let resume_at = world.now_ns() + 1_000_000;
-            // Nothing need happen in a pause: only wait while something is under way.
-            while world.is_running() && world.steps() < until && world.is_busy() && world.now_ns() < resume_at {
-                let before = world.steps();
-                world.run(&mut |world| world.steps() > before)?;
+        self.note_the_moment();
+        match self.random.below(10) {
+            0 => self.world.kill()?,
+            1 => {
+                self.world.command(Command::Stop)?;
+                let until = self.world.steps() + ENOUGH;
+                return match self.world.run(&mut |world| world.steps() > until)? {
+                    Ending::Exited(outcome) => Ok(Some(outcome)),
+                    Ending::Paused => Err(format!("asked to stop, and it does not: {:?}", self.world.status())),
+                };
             }
-            if world.is_running() { world.command(Command::Resume) } else { Ok(()) }
+            2 => {
+                self.world.command(Command::StopNow)?;
+                let until = self.world.steps() + self.random.below(100);
+                if let Ending::Exited(outcome) = self.world.run(&mut |world| world.steps() > until)? {
+                    return Ok(Some(outcome));
+                }
+                self.world.cut_at_random()?;
+            }
+            _ => self.world.cut_at_random()?,
         }
-        3 => world.command(Command::Trigger(Reason::Control)),
-        _ => {
-            let flush_every = FlushEvery::Bytes(u64::from(plan.world.geometry.block_size));
-            world.command(Command::Reload(Box::new(Settings { flush_every, ..plan.settings.clone() })))
+        Ok(None)
+    }
+
+    /// A life ends after so many steps, so many writes, at the trigger, or at a delicate moment.
+    fn run_to_the_moment(&mut self) -> Result<Option<Outcome>, String> {
+        let random = &mut self.random;
+        let blocks = self.plan.world.geometry.blocks();
+        let (most_steps, most_writes) = match random.below(4) {
+            0 => (random.below(30), u64::MAX),
+            1 => (u64::MAX, random.below(4)),
+            _ => (u64::MAX, random.below(3 * blocks + 20)),
+        };
+        let cut_at_fire = random.chance(500);
+        let moments =
+            ["beginning an epoch", "saving the ledger", "the command runs", "draining", "surveying", "stopping"];
+        let moment = random.chance(150).then(|| random.pick(&moments));
+        let mut hung = 0;
+        let mut done = |world: &World| {
+            // Where nothing will ever return, deadlines still pass, and are told.
+            hung = if world.is_hung() { hung + 1 } else { 0 };
+            world.steps() >= most_steps.min(ENOUGH)
+                || world.writes_of_start > most_writes
+                || cut_at_fire && world.fires > 0
+                || hung > 12
+                || moment.is_some_and(|moment| world.status().is_some_and(|status| status.phase.contains(moment)))
+        };
+        match self.world.run(&mut done)? {
+            Ending::Exited(outcome) => Ok(Some(outcome)),
+            Ending::Paused => Ok(None),
         }
     }
-}
 
-fn check(world: &mut World, plan: &Plan, current: bool, honest: bool) -> Result<(), String> {
-    let settings = Settings { mode: Mode::Check, trigger_writes: None, ..plan.settings.clone() };
-    let done = world.judgements.len();
-    world.start(&settings, current, &real)?;
-    let outcome = world.run_to_exit()?;
-    let judgement = world.judgements.get(done).ok_or("a check without a verdict")?;
-    let kept = judgement.verdict == Overall::Intact && outcome == Outcome::Kept;
-    let broken = judgement.verdict == Overall::Violated && outcome == Outcome::Broken;
-    if !(kept || broken && !honest) {
-        return Err(format!("a check ended {outcome:?} and says {judgement:#?}"));
+    fn note_the_moment(&self) {
+        let Some(status) = self.world.status() else { return };
+        let delicate = [
+            ("saving the ledger", "cut in a trigger's save"),
+            ("the command runs", "cut in a trigger's command"),
+            ("beginning an epoch", "cut before an epoch was durable"),
+            ("surveying the window", "cut in a survey of the window"),
+            ("surveying the region", "cut in a survey of the region"),
+            ("draining", "cut in a drain"),
+            ("stopping", "cut in a clean stop"),
+        ];
+        delicate.iter().filter(|(phase, _)| status.phase.contains(phase)).for_each(|(_, what)| self.count(what));
+        if status.stuck > 0 {
+            self.count("cut with I/O stuck");
+        }
     }
-    Ok(())
-}
 
-fn acceptable(outcome: &Outcome, honest: bool) -> Result<(), String> {
-    match outcome {
-        Outcome::Broken if honest => Err("an honest disk was called broken".into()),
-        _ => Ok(()),
+    fn interfere(&mut self) -> Result<(), String> {
+        match self.random.below(8) {
+            0 | 1 => {
+                let mut chance = self.random.fork();
+                self.world.blip(&mut |_, _, choices| chance.below(choices as u64) as usize)
+            }
+            2 => self.pause(),
+            3 => self.world.command(Command::Trigger(Reason::Control)),
+            4 => {
+                self.world.jump_wall_clock();
+                self.count("wall clock jumped");
+                Ok(())
+            }
+            5 => {
+                let ns = self.random.pick(&[1_000_000, 10_000_000_000, 3_600_000_000_000]);
+                self.world.suspend(ns);
+                self.count("machine slept");
+                Ok(())
+            }
+            6 => {
+                if self.trouble_the_state() {
+                    self.count("state troubled under a living engine");
+                }
+                Ok(())
+            }
+            _ => {
+                let flush_every = FlushEvery::Bytes(u64::from(self.plan.world.geometry.block_size));
+                let settings = Settings { flush_every, ..self.plan.settings.clone() };
+                self.world.command(Command::Reload(Box::new(settings)))
+            }
+        }
+    }
+
+    fn pause(&mut self) -> Result<(), String> {
+        let world = &mut self.world;
+        world.command(Command::Pause)?;
+        let until = world.steps() + self.random.below(40);
+        let resume_at = world.now_ns() + 1_000_000;
+        // Nothing need happen in a pause: only wait while something is under way.
+        while world.is_running() && world.steps() < until && world.is_busy() && world.now_ns() < resume_at {
+            let before = world.steps();
+            world.run(&mut |world| world.steps() > before)?;
+        }
+        if world.is_running() { world.command(Command::Resume) } else { Ok(()) }
+    }
+
+    /// Whether something happened to the state directory.
+    fn trouble_the_state(&mut self) -> bool {
+        if self.random.chance(200) && self.earlier.len() < 4 && !self.world.is_running() {
+            self.earlier.push(self.world.slots.clone());
+        }
+        if !self.random.chance(self.plan.state_trouble) {
+            return false;
+        }
+        let what = match self.random.below(4) {
+            0 => {
+                self.world.slots.lose_newest();
+                "newest slot lost"
+            }
+            1 => {
+                self.world.slots.lose_all();
+                "state directory gone"
+            }
+            _ if self.earlier.is_empty() => return false,
+            _ => {
+                let nth = self.random.below(self.earlier.len() as u64) as usize;
+                self.world.slots.put_back(&self.earlier[nth]);
+                "older state put back"
+            }
+        };
+        self.count(what);
+        true
+    }
+
+    /// A check by the ledger, and sometimes one by the tags alone.
+    fn check(&mut self) -> Result<(), String> {
+        self.check_with(false)?;
+        if self.random.chance(400) {
+            self.count("checked without state");
+            self.check_with(true)?;
+        }
+        Ok(())
+    }
+
+    fn check_with(&mut self, ignore_state: bool) -> Result<(), String> {
+        let settings = Settings { mode: Mode::Check, trigger_writes: None, ignore_state, ..self.plan.settings.clone() };
+        let done = self.world.judgements.len();
+        self.start(&settings)?;
+        let outcome = self.world.run_to_exit()?;
+        let judgement = self.world.judgements.get(done).ok_or("a check without a verdict")?;
+        let well_ended = match (judgement.verdict, &outcome) {
+            (Overall::Intact, Outcome::Kept) => true,
+            (Overall::Violated, Outcome::Broken) => !self.honest,
+            // A read did not return, which is a finding, and the check could not go on.
+            (Overall::Incomplete, Outcome::Broken) => !self.honest,
+            // Nothing of this run is left anywhere: nothing to judge by.
+            (Overall::Incomplete, Outcome::Incomplete) => {
+                judgement.state == State::Missing && judgement.blocks.unwritten == judgement.blocks.total
+            }
+            _ => false,
+        };
+        if well_ended { Ok(()) } else { Err(format!("a check ended {outcome:?} and says {judgement:#?}")) }
+    }
+
+    fn acceptable(&self, outcome: &Outcome) -> Result<(), String> {
+        match outcome {
+            Outcome::Broken if self.honest => Err("an honest disk was called broken".into()),
+            _ => Ok(()),
+        }
     }
 }

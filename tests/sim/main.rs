@@ -7,4 +7,7 @@ mod exhaustive;
 mod histories;
 mod history;
 mod oracles;
+mod oracles_can_fail;
+mod plan;
+mod scenarios;
 mod seeds;

@@ -30,6 +30,7 @@ impl World {
             buffers: Vec::new(),
             in_save: self.in_save.clone(),
             saves: self.saves,
+            acknowledged: self.acknowledged,
             known: self.known.clone(),
             reports: Vec::new(),
             judgements: Vec::new(),
@@ -47,6 +48,6 @@ impl World {
     /// The number of the checkpoint that is being saved and whose fate a cut would decide.
     #[must_use]
     pub fn save_in_flight(&self) -> Option<u64> {
-        self.in_save.as_ref().filter(|(_, landed)| !landed).map(|(checkpoint, _)| checkpoint.number)
+        self.in_save.as_ref().filter(|save| !save.landed).map(|save| save.checkpoint.number)
     }
 }

@@ -5,6 +5,7 @@ mod fork;
 mod pace;
 mod perform;
 mod timing;
+mod transfer;
 
 pub use pace::Pace;
 pub use timing::{Takes, Timing};
@@ -12,7 +13,7 @@ pub use timing::{Takes, Timing};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::disk::{Disk, DiskSettings, IoId};
-use super::fault::Script;
+use super::fault::{Fault, NEVER, Script};
 use super::observe::{Scene, Sight, Watcher};
 use super::random::Random;
 use super::slots::{SaveFate, Slots};
@@ -20,6 +21,7 @@ use super::truth::{Truth, WriteId};
 use crate::engine::{Action, Command, Engine, Event, Fired, Mode, OpId, Outcome, Settings, Startup, Status};
 use crate::ledger::Checkpoint;
 use crate::report::{Finding, FindingKey, Judgement};
+use crate::ring::Progress;
 use crate::tag::Inspector;
 use crate::vocabulary::{Block, Claim, Geometry, Now, RunId};
 
@@ -84,7 +86,7 @@ const MAX_STEPS: u64 = 200_000;
 #[derive(Debug)]
 enum Pending {
     WriteEnds(OpId, IoId),
-    ReadEnds(OpId, Block),
+    ReadEnds(OpId, Block, IoId),
     FlushEnds,
     SaveEnds,
     Deliver(Event),
@@ -98,6 +100,17 @@ struct Buffer {
     holds: Option<Block>,
     write: Option<WriteId>,
     busy: bool,
+    /// How far the request in flight came, by the ring's own reckoning.
+    progress: Option<Progress>,
+}
+
+/// The save in flight.
+#[derive(Clone)]
+struct Saving {
+    checkpoint: Checkpoint,
+    /// It is durable, and the engine has not heard of it yet.
+    landed: bool,
+    fault: Option<Fault>,
 }
 
 /// The world.
@@ -122,8 +135,10 @@ pub struct World {
     engine: Option<Box<dyn Core>>,
     mode: Mode,
     buffers: Vec<Buffer>,
-    in_save: Option<(Checkpoint, bool)>,
+    in_save: Option<Saving>,
     saves: u64,
+    /// Stamp of the newest save that was acknowledged.
+    acknowledged: u64,
     known: BTreeSet<FindingKey>,
     /// Findings reported by all engines so far.
     pub reports: Vec<Finding>,
@@ -167,7 +182,8 @@ impl World {
             slots: Slots::initialised(first),
             truth: Truth::default(),
             watchers,
-            now_ns: 0,
+            // A machine has been up for a while before anything runs on it.
+            now_ns: 1_000_000_000,
             wall_offset: random.below(1 << 60),
             random,
             pending: BTreeMap::new(),
@@ -179,6 +195,7 @@ impl World {
             buffers: Vec::new(),
             in_save: None,
             saves: 0,
+            acknowledged: 0,
             known: BTreeSet::new(),
             reports: Vec::new(),
             judgements: Vec::new(),
@@ -298,6 +315,7 @@ impl World {
     ) -> Result<(), String> {
         self.disk.cut(choose);
         self.end_process(save);
+        self.slots.lose_power(&mut self.random);
         self.show(&Sight::Cut { power: true, mode: self.mode })
     }
 
@@ -334,35 +352,43 @@ impl World {
     /// # Errors
     /// What a watcher found wrong.
     pub fn blip(&mut self, choose: &mut dyn FnMut(Block, u32, usize) -> usize) -> Result<(), String> {
-        self.lose_power(choose)?;
+        self.lose_power(5, choose)?;
         self.command(Command::DeviceReset("power was lost".into()))
     }
 
-    /// The device loses power under the living engine, which hears of it by errors alone, if at all.
-    fn lose_power(&mut self, choose: &mut dyn FnMut(Block, u32, usize) -> usize) -> Result<(), String> {
+    /// The device loses power under the living engine, which hears of it by errors alone, if at all: whatever is in
+    /// flight ends with this one, at once.
+    fn lose_power(&mut self, errno: i32, choose: &mut dyn FnMut(Block, u32, usize) -> usize) -> Result<(), String> {
         self.disk.cut(choose);
         self.truth.device_lost_power();
         self.show(&Sight::Blip)?;
-        let failed = || perform::fault(5, "the device was reset");
-        for pending in self.pending.values_mut() {
-            match pending {
-                Pending::WriteEnds(op, ..) => *pending = Pending::Deliver(Event::Wrote(*op, Err(failed()))),
-                Pending::FlushEnds => *pending = Pending::Deliver(Event::Flushed(Err(failed()))),
-                _ => {}
-            }
+        let failed = || perform::fault(errno, "the device was reset");
+        for (key, pending) in std::mem::take(&mut self.pending) {
+            let event = match pending {
+                Pending::WriteEnds(op, ..) => Event::Wrote(op, Err(failed())),
+                Pending::ReadEnds(op, ..) => Event::Read(op, Err(failed())),
+                Pending::FlushEnds => Event::Flushed(Err(failed())),
+                other => {
+                    self.pending.insert(key, other);
+                    continue;
+                }
+            };
+            self.later(0, Pending::Deliver(event));
         }
+        self.disk.forget_reads();
         Ok(())
     }
 
     fn end_process(&mut self, save: Option<SaveFate>) {
-        if let Some((_, landed)) = self.in_save.take() {
+        if let Some(saving) = self.in_save.take() {
             // A save whose completion had no time to be delivered is durable all the same.
             let drawn = Slots::draw_fate(&mut self.random);
-            if !landed {
+            if !saving.landed {
                 self.slots.fail(save.unwrap_or(drawn));
             }
         }
         self.pending.clear();
+        self.disk.forget_reads();
         self.engine = None;
     }
 
@@ -372,10 +398,33 @@ impl World {
         self.engine.is_some()
     }
 
-    /// Whether anything is under way that will happen of itself.
+    /// Whether anything is under way that will happen of itself, ever.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        !self.pending.is_empty()
+        self.pending.first_key_value().is_some_and(|((at, _), _)| *at < NEVER / 2)
+    }
+
+    /// Whether something is under way, and nothing of it will ever end of itself.
+    #[must_use]
+    pub fn is_hung(&self) -> bool {
+        !self.pending.is_empty() && !self.is_busy()
+    }
+
+    /// Whether the state directory holds the newest checkpoint that was ever acknowledged, or a newer one.
+    #[must_use]
+    pub fn state_is_current(&self) -> bool {
+        self.slots.newest_stamp().map_or(self.acknowledged == 0 && self.saves == 0, |stamp| stamp >= self.acknowledged)
+    }
+
+    /// The wall clock jumps to anywhere, forward or back. It decides nothing.
+    pub fn jump_wall_clock(&mut self) {
+        self.wall_offset = self.random.below(1 << 60);
+    }
+
+    /// The machine sleeps for so long: nobody steps the engine, and what was in flight has ended long ago.
+    pub fn suspend(&mut self, ns: u64) {
+        self.now_ns += ns;
+        self.spins = 0;
     }
 
     /// Where the engine stands; `None` when none is running.

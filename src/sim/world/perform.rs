@@ -1,12 +1,12 @@
 //! Doing what the engine wants, and telling it what came of it.
 
-use super::{Buffer, MAX_STEPS, Pending, World};
+use super::{Buffer, MAX_STEPS, Pending, Saving, World};
 use crate::engine::{Action, Event, Fault, OpId};
-use crate::sim::fault::{self, Struck};
+use crate::ring::{IoFailure, Kind, Next, Progress};
+use crate::sim::fault::{Fault as SimFault, Struck};
 use crate::sim::observe::Sight;
 use crate::sim::slots::Slots;
-use crate::sim::truth::WriteId;
-use crate::vocabulary::{Block, POISON, Promise, mix};
+use crate::vocabulary::{Promise, mix};
 
 impl World {
     pub(super) fn step_engine(&mut self, events: Vec<Event>) -> Result<(), String> {
@@ -16,6 +16,8 @@ impl World {
             return Err(format!("no end after {MAX_STEPS} steps: {:?}", self.status()));
         }
         let mut actions = Vec::new();
+        self.show(&Sight::Stepping)?;
+        self.truth.stepped(now.wall_ns);
         let Some(engine) = &mut self.engine else { return Err("nobody is there to be told".into()) };
         engine.step(now, &events, &mut actions);
         if self.settings.hashed {
@@ -73,16 +75,21 @@ impl World {
     fn happen(&mut self, pending: Pending) -> Result<Option<Event>, String> {
         let event = match pending {
             Pending::Deliver(event) => return Ok(Some(event)),
-            Pending::WriteEnds(op, io) => {
-                Event::Wrote(op, self.disk.complete_write(io).map_err(|errno| fault(errno, "write")))
+            Pending::WriteEnds(op, io) => match self.try_write(op, io)? {
+                Some(event) => event,
+                None => return Ok(None),
+            },
+            Pending::ReadEnds(op, block, io) => match self.try_read(op, block, io)? {
+                Some(event) => event,
+                None => return Ok(None),
+            },
+            Pending::FlushEnds => {
+                let said = self.disk.complete_flush().map(|()| 0);
+                match Progress::new(Kind::Flush, 0).advance(said) {
+                    Next::Finished(result) => Event::Flushed(result.map_err(|failure| in_words(&failure))),
+                    Next::Issue => return Err("a flush is repeated".into()),
+                }
             }
-            Pending::ReadEnds(op, block) => {
-                self.show(&Sight::Shown(block))?;
-                let read = self.disk.read(block);
-                let buffer = &mut self.buffers[op.0 as usize];
-                Event::Read(op, read.map(|bytes| buffer.bytes = bytes).map_err(|errno| fault(errno, "read")))
-            }
-            Pending::FlushEnds => Event::Flushed(self.disk.complete_flush().map_err(|errno| fault(errno, "flush"))),
             Pending::SaveEnds => return self.end_save().map(|()| None),
         };
         let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.delivery);
@@ -91,18 +98,17 @@ impl World {
     }
 
     fn end_save(&mut self) -> Result<(), String> {
-        let Some((checkpoint, landed)) = &mut self.in_save else { return Ok(()) };
-        let number = checkpoint.number;
-        let nth = self.saves;
-        self.saves += 1;
-        let result = if self.disk.script.fault(Struck::Save, nth, None) == Some(fault::Fault::FailedSave) {
+        let Some(saving) = &mut self.in_save else { return Ok(()) };
+        let (number, failed) = (saving.checkpoint.number, saving.fault == Some(SimFault::FailedSave));
+        let result = if failed {
             self.slots.fail(Slots::draw_fate(&mut self.random));
             self.in_save = None;
             Err(fault(28, "save"))
         } else {
-            *landed = true;
-            let checkpoint = checkpoint.clone();
-            self.slots.succeed();
+            saving.landed = true;
+            let lies = saving.fault == Some(SimFault::LyingSave);
+            let checkpoint = saving.checkpoint.clone();
+            self.acknowledged = self.slots.succeed(lies);
             self.show(&Sight::SavedDurably(&checkpoint))?;
             Ok(())
         };
@@ -144,11 +150,7 @@ impl World {
             }
             Action::Write { op, block, dsync } => self.write(op, block, dsync)?,
             Action::Read(op, block) => {
-                let buffer = self.take(op, "read")?;
-                buffer.bytes.fill(POISON);
-                (buffer.sealed, buffer.holds) = (None, Some(block));
-                let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.io);
-                self.later(delay, Pending::ReadEnds(op, block));
+                self.read(op, block)?;
             }
             Action::Inspect(op, legal) => {
                 let inspector = self.inspector;
@@ -172,13 +174,15 @@ impl World {
                 self.truth.flush_handed_over();
                 self.disk.submit_flush();
                 let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.flush);
-                self.later(delay, Pending::FlushEnds);
+                self.later(delay + self.disk.lateness_of_flush(), Pending::FlushEnds);
             }
             Action::Save(checkpoint) => {
-                self.slots.submit(&checkpoint);
-                self.in_save = Some((*checkpoint, false));
+                let fault = self.disk.script.fault(Struck::Save, self.saves, None);
+                self.saves += 1;
+                self.slots.submit(&checkpoint, self.saves);
+                self.in_save = Some(Saving { checkpoint: *checkpoint, landed: false, fault });
                 let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.save);
-                self.later(delay, Pending::SaveEnds);
+                self.later(delay + fault.map_or(0, SimFault::lateness), Pending::SaveEnds);
             }
             Action::Report(finding, op) => {
                 let held = op.map(|op| self.buffers.get(op.0 as usize).and_then(|buffer| buffer.holds));
@@ -194,7 +198,7 @@ impl World {
                 self.fires += 1;
                 if self.command_cuts_power {
                     let mut random = self.random.fork();
-                    self.lose_power(&mut |_, _, choices| random.below(choices as u64) as usize)?;
+                    self.lose_power(5, &mut |_, _, choices| random.below(choices as u64) as usize)?;
                 }
                 let event = Event::Fired(self.command_ends.clone());
                 let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.save);
@@ -205,25 +209,6 @@ impl World {
         Ok(())
     }
 
-    fn write(&mut self, op: OpId, block: Block, dsync: bool) -> Result<(), String> {
-        let buffer = self.take(op, "write")?;
-        let Some((sealed_for, claim)) = buffer.sealed else { return Err(format!("{op:?} is written unsealed")) };
-        if sealed_for != block {
-            return Err(format!("{op:?} is sealed for {sealed_for} and written to {block}"));
-        }
-        if dsync != (claim.promise == Promise::Fua) {
-            return Err(format!("a write under {:?} with dsync {dsync}", claim.promise));
-        }
-        let bytes = buffer.bytes.clone();
-        let id: WriteId = self.truth.handed_over(block, claim);
-        self.buffers[op.0 as usize].write = Some(id);
-        let io = self.disk.submit_write(block, id, bytes, dsync);
-        self.writes_of_start += 1;
-        let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.io);
-        self.later(delay, Pending::WriteEnds(op, io));
-        Ok(())
-    }
-
     fn work(&mut self, op: OpId, event: Event) {
         debug_assert!(self.buffers[op.0 as usize].busy);
         let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.work);
@@ -231,7 +216,7 @@ impl World {
     }
 
     /// The buffer of an operation, which nothing else may be using.
-    fn take(&mut self, op: OpId, what: &str) -> Result<&mut Buffer, String> {
+    pub(super) fn take(&mut self, op: OpId, what: &str) -> Result<&mut Buffer, String> {
         let buffer =
             self.buffers.get_mut(op.0 as usize).ok_or_else(|| format!("{what} of {op:?}: no such operation"))?;
         if std::mem::replace(&mut buffer.busy, true) {
@@ -243,6 +228,11 @@ impl World {
 
 pub(super) fn fault(errno: i32, what: &str) -> Fault {
     Fault { errno, end_of_file: false, message: format!("{what} failed") }
+}
+
+/// As the daemon tells it.
+pub(super) fn in_words(failure: &IoFailure) -> Fault {
+    Fault { errno: failure.errno, end_of_file: failure.end_of_file, message: failure.to_string() }
 }
 
 fn hash(so_far: u64, text: &str) -> u64 {

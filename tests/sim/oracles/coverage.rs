@@ -10,6 +10,8 @@ use scrubd::ledger::{ProvedBy, State};
 use scrubd::sim::{Scene, Sight, Watcher};
 use scrubd::vocabulary::{Block, Seq};
 
+use super::corners::Corners;
+
 /// Counters by name.
 #[derive(Clone, Debug, Default)]
 pub struct Covered(pub BTreeMap<String, u64>);
@@ -34,6 +36,7 @@ pub struct Coverage {
     wrote: bool,
     blocks: u64,
     mode: Option<Mode>,
+    corners: Corners,
 }
 
 impl Coverage {
@@ -48,6 +51,7 @@ impl Coverage {
 
 impl Watcher for Coverage {
     fn watch(&mut self, sight: &Sight<'_>, scene: Scene<'_>) -> Result<(), String> {
+        self.corners.look(sight, scene, &mut self.covered.borrow_mut());
         match sight {
             Sight::Started { loaded, settings, .. } => {
                 self.blocks = scene.disk.blocks();
@@ -57,9 +61,6 @@ impl Watcher for Coverage {
                     let (from, to) = (loaded.durable().0, loaded.window.end().0.max(1) - 1);
                     if from < to && from / self.blocks != to / self.blocks {
                         self.count("pass boundary inside the window");
-                    }
-                    if loaded.promise != settings.promise {
-                        self.count("promise changed");
                     }
                 }
             }
@@ -100,6 +101,7 @@ impl Watcher for Coverage {
             Sight::Acted(Action::Report(finding, _)) => {
                 self.count(&format!("finding {}", finding.class));
                 self.count(&format!("found at {:?}", finding.occasion));
+                self.count(&format!("found {:?}", finding.persistence));
             }
             Sight::Acted(Action::Judged(judgement)) => {
                 let mut covered = self.covered.borrow_mut();

@@ -4,14 +4,18 @@
 use std::collections::BTreeSet;
 
 use scrubd::ledger::{Checkpoint, WriteState};
-use scrubd::sim::{Content, Damage, Origin, Scene, WriteFact};
+use scrubd::sim::{Content, Damage, Fault, Origin, Scene, WriteFact};
 use scrubd::tag::Class;
-use scrubd::vocabulary::{Block, Seq};
+use scrubd::vocabulary::{Block, Claim, Epoch, Issue, Promise, Seq};
 
 /// What was known when the check began.
+#[derive(Clone)]
 pub struct Knowledge {
-    loaded: Checkpoint,
-    durable: Seq,
+    /// `None` where only the tags are asked.
+    loaded: Option<Checkpoint>,
+    /// D, and what of it the saved ledger alone knows.
+    pub durable: Seq,
+    saved: Seq,
     /// State was lost or put back before: epochs may be forgotten, and only numbers tell older from newer.
     by_number_only: bool,
 }
@@ -19,34 +23,52 @@ pub struct Knowledge {
 impl Knowledge {
     /// D is what was saved, or what two whole atoms of the newest epoch attest to on the disk as it is.
     pub fn at_check(loaded: &Checkpoint, scene: Scene<'_>, by_number_only: bool) -> Self {
-        let newest = loaded.epochs.newest().map(|record| record.epoch);
-        let mut claimed: Vec<Seq> = Vec::new();
-        for block in (0..scene.disk.blocks()).map(Block).filter(|block| !scene.disk.is_unreadable(*block)) {
-            for content in scene.disk.shown(block) {
-                let Origin::Write(write) = content.origin else { continue };
-                let claim = scene.truth.write(write).claim;
-                let witness = content.home == block
-                    && Some(claim.issue.epoch) == newest
-                    && claim.promise >= loaded.promise
-                    && claim.issue.seq < loaded.reserved;
-                if witness {
-                    claimed.push(claim.durable);
-                }
-            }
-        }
-        claimed.sort_unstable();
-        let attested = claimed.iter().rev().nth(1).copied().unwrap_or(Seq(0));
-        Knowledge { loaded: loaded.clone(), durable: loaded.durable().max(attested), by_number_only }
+        let attested = witnesses(loaded, scene).1;
+        let saved = loaded.durable();
+        Knowledge { loaded: Some(loaded.clone()), durable: saved.max(attested), saved, by_number_only }
+    }
+
+    /// Without state: D is what two whole atoms of the newest epoch on the disk attest to. Where two epochs share a
+    /// number nobody can say which was the last, and nothing is asked for.
+    pub fn by_tags_alone(held_to: Promise, scene: Scene<'_>) -> Self {
+        let epochs: BTreeSet<Epoch> = claims_on(scene).map(|claim| claim.issue.epoch).collect();
+        let numbers: BTreeSet<u64> = epochs.iter().map(|epoch| epoch.number).collect();
+        let newest = epochs.last().filter(|_| numbers.len() == epochs.len());
+        let witness = |claim: &Claim| Some(&claim.issue.epoch) == newest && claim.promise >= held_to;
+        let (_, durable) = two_highest(claims_on(scene).filter(witness).map(|claim| claim.durable));
+        Knowledge { loaded: None, durable, saved: Seq(0), by_number_only: true }
+    }
+
+    /// What is left of it when some read of the check failed, and a witness may have been in what it did not show.
+    pub fn without_the_disk(&self) -> Self {
+        Knowledge { durable: self.saved, ..self.clone() }
     }
 
     /// The write that a block must hold, or a later one.
     pub fn guaranteed<'a>(&self, block: Block, scene: Scene<'a>) -> Option<&'a WriteFact> {
-        let newest = self.loaded.epochs.newest().map(|record| record.epoch);
         scene.truth.of_block(block).rev().find(|write| {
             let issue = write.claim.issue;
-            let in_window = self.loaded.window.state(issue.seq) == WriteState::Durable && Some(issue.epoch) == newest;
-            write.promised && (issue.seq < self.durable || in_window)
+            write.promised && (issue.seq < self.durable || self.is_saved_as_durable(issue))
         })
+    }
+
+    /// The saved window calls it durable, above D.
+    fn is_saved_as_durable(&self, issue: Issue) -> bool {
+        self.loaded.as_ref().is_some_and(|loaded| {
+            let newest = loaded.epochs.newest().map(|record| record.epoch);
+            loaded.window.state(issue.seq) == WriteState::Durable && Some(issue.epoch) == newest
+        })
+    }
+
+    /// Whether the saved ledger alone proves it; else it took the disk's own tags.
+    pub fn is_proved_by_state(&self, seq: Seq) -> bool {
+        self.loaded.as_ref().is_some_and(|loaded| loaded.window.state(seq) == WriteState::Durable)
+    }
+
+    /// Whether the loss of a guaranteed write is out of order: a block sealed after its guarantee attests to it, and it
+    /// was not verified since.
+    pub fn is_out_of_order(&self, seq: Seq, attested: Seq) -> bool {
+        self.loaded.as_ref().is_some_and(|loaded| !loaded.clean && seq >= loaded.verified && seq < attested)
     }
 
     /// What the finding may be called that must be reported of this block; `None` where nothing must be.
@@ -56,6 +78,10 @@ impl Knowledge {
             return Some(BTreeSet::from([Class::Unreadable]));
         }
         let mut named = BTreeSet::new();
+        if scene.disk.is_unstable(block) {
+            // Seen once, it is no more than damaged.
+            named.extend([Class::Unstable, Class::Corrupt]);
+        }
         let (mut older, mut total) = (0, 0);
         for content in scene.disk.shown(block) {
             total += 1;
@@ -73,14 +99,22 @@ impl Knowledge {
                     older += 1;
                     named.extend(of_an_earlier_life(content));
                 }
-                Origin::Damaged(Damage::Flipped, _) => {
+                Origin::Damaged(Damage::Flipped, of) => {
+                    // What nobody of this run wrote, damaged, is still nothing of this run.
+                    older += u32::from(of.is_none());
                     named.insert(Class::Corrupt);
                 }
                 Origin::Damaged(Damage::Zeroed, _) => {
                     named.insert(Class::Zeroed);
                 }
+                // Without R nothing is known to be impossible, nor where a ledger was rebuilt from tags, this one's
+                // among them: it took the number for one that was issued.
+                Origin::Damaged(Damage::Planted, _) if self.by_number_only => {}
                 Origin::Damaged(Damage::Planted, _) => {
                     named.insert(Class::Phantom);
+                }
+                Origin::Damaged(Damage::Foreign, _) => {
+                    named.insert(Class::Foreign);
                 }
                 Origin::Damaged(Damage::Shorn, _) => named.extend([Class::Shorn, Class::Corrupt]),
             }
@@ -101,6 +135,43 @@ impl Knowledge {
     }
 }
 
+/// What the whole atoms of this run claim that stand in their own place, as a read would show them.
+fn claims_on(scene: Scene<'_>) -> impl Iterator<Item = Claim> {
+    claims_of(scene, (0..scene.disk.blocks()).map(Block))
+}
+
+fn claims_of<'a>(scene: Scene<'a>, blocks: impl Iterator<Item = Block> + 'a) -> impl Iterator<Item = Claim> + 'a {
+    // Of an unstable block each read may show it or not.
+    let readable = blocks.filter(move |block| !scene.disk.is_unreadable(*block) && !scene.disk.is_unstable(*block));
+    readable.flat_map(move |block| {
+        scene.disk.shown(block).iter().filter_map(move |content| match content.origin {
+            Origin::Write(write) if content.home == block => Some(scene.truth.write(write).claim),
+            _ => None,
+        })
+    })
+}
+
+/// The highest frontier that an atom of the newest epoch claims in a block of the window, and the one that two such atoms
+/// claim. One alone is not judged by. Elsewhere no claim can be above the saved D.
+pub fn witnesses(loaded: &Checkpoint, scene: Scene<'_>) -> (Seq, Seq) {
+    let newest = loaded.epochs.newest().map(|record| record.epoch);
+    let witness = |claim: &Claim| {
+        Some(claim.issue.epoch) == newest && claim.promise >= loaded.promise && claim.issue.seq < loaded.reserved
+    };
+    let in_window = |block: &Block| {
+        scene.schedule.newest_below(loaded.reserved, *block).is_some_and(|newest| newest >= loaded.durable())
+    };
+    let claims = claims_of(scene, (0..scene.disk.blocks()).map(Block).filter(in_window));
+    two_highest(claims.filter(witness).map(|claim| claim.durable))
+}
+
+fn two_highest(frontiers: impl Iterator<Item = Seq>) -> (Seq, Seq) {
+    let mut frontiers: Vec<Seq> = frontiers.collect();
+    frontiers.sort_unstable();
+    let nth = |nth| frontiers.iter().rev().nth(nth).copied().unwrap_or(Seq(0));
+    (nth(0), nth(1))
+}
+
 fn of_an_earlier_life(content: &Content) -> Vec<Class> {
     match content.bytes.iter().all(|byte| *byte == content.bytes[0]) {
         true => vec![Class::Zeroed],
@@ -109,9 +180,15 @@ fn of_an_earlier_life(content: &Content) -> Vec<Class> {
     }
 }
 
+/// Whether a block rotted since: what was known at the start of a check may not be there any more.
+pub fn rotted_since(struck: usize, scene: Scene<'_>) -> bool {
+    let since = &scene.disk.script.struck()[struck..];
+    since.iter().any(|fault| matches!(fault, Fault::BitRot | Fault::UnstableBlock | Fault::UnreadableBlock))
+}
+
 /// Whether a block shows something that no honest disk would show: the least that any finding needs.
 pub fn something_is_wrong(block: Block, scene: Scene<'_>) -> bool {
-    if scene.disk.is_unreadable(block) {
+    if scene.disk.is_unreadable(block) || scene.disk.is_unstable(block) {
         return true;
     }
     let start = scene.truth.starts;

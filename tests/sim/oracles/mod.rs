@@ -1,19 +1,28 @@
 //! Each oracle in a file of its own; each judges by the world's truth and never by the ledger or the verifier.
 
+mod accounting;
+mod bounds;
 mod check_changes_nothing;
 mod claims;
 mod concurrency;
+mod corners;
 mod counts;
 mod coverage;
+mod evidence;
 mod knowledge;
 mod ledger_promises;
 mod no_false_alarm;
 mod no_miss;
+mod progress;
+mod read_back;
 mod reservation;
+mod said_when_seen;
+mod stuck;
 mod trace;
 mod window_first;
 
 pub use coverage::{Coverage, Covered};
+pub use progress::progress;
 
 use scrubd::sim::Watcher;
 
@@ -28,7 +37,7 @@ pub fn all(honest: bool) -> Vec<Box<dyn Watcher>> {
     if std::env::var("SCRUBD_SIM_TRACE").is_ok() {
         watchers.push(Box::new(trace::Trace));
     }
-    watchers.extend::<[Box<dyn Watcher>; 9]>([
+    watchers.extend::<[Box<dyn Watcher>; 15]>([
         alarm,
         Box::<no_miss::NoMiss>::default(),
         Box::<reservation::Reservation>::default(),
@@ -37,6 +46,12 @@ pub fn all(honest: bool) -> Vec<Box<dyn Watcher>> {
         Box::<counts::Counts>::default(),
         Box::<window_first::WindowFirst>::default(),
         Box::<claims::Claims>::default(),
+        Box::<evidence::Evidence>::default(),
+        Box::<accounting::Accounting>::default(),
+        Box::<bounds::Bounds>::default(),
+        Box::<stuck::Stuck>::default(),
+        Box::<read_back::ReadBack>::default(),
+        Box::<said_when_seen::SaidWhenSeen>::default(),
         Box::<check_changes_nothing::CheckChangesNothing>::default(),
     ]);
     watchers

@@ -5,19 +5,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use scrubd::engine::{Action, Event, Mode, OpId};
 use scrubd::ledger::State;
 use scrubd::report::{Finding, Overall};
-use scrubd::sim::{Scene, Sight, Watcher};
+use scrubd::sim::{Origin, Scene, Sight, Watcher};
 use scrubd::tag::Class;
 use scrubd::vocabulary::Block;
 
-use super::knowledge::Knowledge;
+use super::knowledge::{Knowledge, rotted_since};
 
 #[derive(Default)]
 pub struct NoMiss {
     state_was_lost: bool,
     knowledge: Option<Knowledge>,
     reading: BTreeMap<OpId, Block>,
-    /// Blocks of which a read has failed in this check.
+    /// Blocks of which a read has failed, or was damaged on its way, in this check.
     unread: BTreeSet<Block>,
+    garbled: BTreeSet<Block>,
+    /// What blocks showed first, and those that showed something else later in the same check.
+    shown: BTreeMap<Block, Vec<Origin>>,
+    changed: BTreeSet<Block>,
+    ignored: bool,
+    /// Faults that had struck when the check began.
+    struck: usize,
 }
 
 impl Watcher for NoMiss {
@@ -26,32 +33,60 @@ impl Watcher for NoMiss {
             Sight::Started { settings, loaded, current } => {
                 self.state_was_lost |= !current;
                 self.unread.clear();
-                let check = settings.mode == Mode::Check && *current;
+                self.garbled.clear();
+                self.shown.clear();
+                self.changed.clear();
+                self.struck = scene.disk.script.struck().len();
+                self.ignored = settings.ignore_state;
+                let checks = settings.mode == Mode::Check;
                 let known = |loaded| Knowledge::at_check(loaded, scene, self.state_was_lost);
-                self.knowledge = loaded.filter(|_| check).map(known);
+                self.knowledge = match *loaded {
+                    _ if checks && self.ignored => Some(Knowledge::by_tags_alone(settings.promise, scene)),
+                    Some(loaded) if checks && *current => Some(known(loaded)),
+                    _ => None,
+                };
             }
             Sight::Acted(Action::Read(op, block)) => {
                 self.reading.insert(*op, *block);
             }
             Sight::Told(Event::Read(op, Err(_))) => self.unread.extend(self.reading.get(op)),
+            Sight::Shown(block) => {
+                let shown: Vec<_> = scene.disk.shown(*block).iter().map(|content| content.origin).collect();
+                if *self.shown.entry(*block).or_insert_with(|| shown.clone()) != shown {
+                    self.changed.insert(*block);
+                }
+            }
+            Sight::Garbled(block) => {
+                self.garbled.insert(*block);
+            }
             Sight::Acted(Action::Judged(judgement)) if judgement.verdict != Overall::Incomplete => {
                 let Some(knowledge) = &self.knowledge else { return Ok(()) };
-                if judgement.state != State::Current {
+                // A read that did not show what is there may have hidden a witness.
+                let disturbed = !self.unread.is_empty() || !self.garbled.is_empty() || rotted_since(self.struck, scene);
+                let full = knowledge;
+                let lessened = disturbed.then(|| knowledge.without_the_disk());
+                let knowledge = lessened.as_ref().unwrap_or(full);
+                let expected = if self.ignored { State::Missing } else { State::Current };
+                if judgement.state != expected {
                     // Once a state was lost unnoticed, tags of a forgotten future may turn up at any time.
                     if self.state_was_lost {
                         return Ok(());
                     }
-                    return Err(format!("the newest state is called {:?}", judgement.state));
+                    return Err(format!("the state is called {:?}, not {expected:?}", judgement.state));
                 }
                 let found: BTreeMap<Block, &Finding> =
                     judgement.findings.iter().map(|finding| (finding.block, finding)).collect();
                 for block in (0..scene.disk.blocks()).map(Block) {
-                    let Some(names) = knowledge.must_be_found(block, scene) else { continue };
+                    let Some(mut names) = knowledge.must_be_found(block, scene) else { continue };
+                    // The witness may have been heard after all, and then more was known.
+                    names.extend(full.must_be_found(block, scene).into_iter().flatten());
                     let due = knowledge.guaranteed(block, scene).map(|write| write.claim);
                     let shown: Vec<_> = scene.disk.shown(block).iter().map(|content| content.origin).collect();
                     match found.get(&block) {
                         None => return Err(format!("missed: block {block} shows {shown:?} and must hold {due:?}")),
                         Some(finding) if finding.class == Class::Unreadable && self.unread.contains(&block) => {}
+                        Some(_) if self.garbled.contains(&block) => {}
+                        Some(finding) if finding.class == Class::Unstable && self.changed.contains(&block) => {}
                         Some(finding) if !names.contains(&finding.class) => {
                             return Err(format!(
                                 "block {block} shows {shown:?}, must hold {due:?} and is called {finding:#?}, not {names:?}"

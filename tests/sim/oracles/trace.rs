@@ -32,6 +32,7 @@ impl Watcher for Trace {
                 let shown: Vec<_> = scene.disk.shown(*block).iter().map(|c| c.origin).collect();
                 eprintln!("{us:>9} shown {block}: {shown:?}");
             }
+            Sight::Stepping => {}
             other => eprintln!("{us:>9} {other:?}"),
         }
         Ok(())
