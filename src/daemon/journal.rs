@@ -219,6 +219,7 @@ impl Journal {
         if let Err(source) = written {
             self.trouble("the verdict is not written down", &DaemonError::State { path, source });
         }
+        self.reported.extend(&judgement.unlisted);
         self.note(&Note::of_verdict(judgement));
     }
 

@@ -51,7 +51,6 @@ mod socket;
 mod socket_path;
 mod trigger_file;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::TargetSettings;
@@ -90,8 +89,8 @@ pub struct Job {
     pub saved: Option<Checkpoint>,
     /// What the user should hear about slots and state: logged, recorded, and part of the warnings.
     pub remarks: Vec<String>,
-    /// Findings that were reported before: see [`known::load`].
-    pub known: BTreeSet<FindingKey>,
+    /// Findings that were reported before, oldest first: see [`known::load`].
+    pub known: Vec<FindingKey>,
     /// Stop cleanly after this time.
     pub duration: Option<Duration>,
     /// For SIGHUP and the control socket; `None` where there is nothing to read again.

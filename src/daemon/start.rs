@@ -1,6 +1,5 @@
 //! Builds the data plane and starts its thread.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -20,7 +19,6 @@ use super::suspects::Suspects;
 use super::work::{SealJob, VerifyJob, seal, verify};
 use crate::engine::{Engine, Startup};
 use crate::pool::{Placement, Pool, Spec};
-use crate::report::FindingKey;
 use crate::ring::{self, Description, Ring, Waker};
 use crate::tag::Inspector;
 
@@ -113,7 +111,7 @@ pub(super) fn start(
 fn engine(job: &mut Job) -> Engine {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).expect("the kernel has randomness");
-    let known: BTreeSet<FindingKey> = std::mem::take(&mut job.known);
+    let known = std::mem::take(&mut job.known);
     let startup = Startup {
         geometry: job.target.geometry,
         run: job.target.run_id,

@@ -3,7 +3,7 @@
 use super::action::Action;
 use super::check::outrun_in_words;
 use super::deadline::occasion;
-use super::engine::{Engine, MAX_KNOWN, Phase};
+use super::engine::{Engine, Phase};
 use super::event::{Fault, OpId};
 use super::operations::{Stage, Task};
 use super::triage::{Diagnosis, Sighting, Triage};
@@ -208,7 +208,7 @@ impl Engine {
             finding.known = self.known.contains(&finding.key());
             return self.found_in_check(op, finding);
         }
-        finding.known = !self.remember(finding.key());
+        finding.known = !self.known.remember(finding.key());
         let known = finding.known;
         // Where a home was read, the buffer has that.
         actions.push(Action::Report(Box::new(finding), triage.home.is_none().then_some(op)));
@@ -219,17 +219,9 @@ impl Engine {
         self.settled(now, op, None, actions);
     }
 
-    /// Whether the finding is new.
-    fn remember(&mut self, key: FindingKey) -> bool {
-        if self.known.len() >= MAX_KNOWN {
-            self.known.pop_first();
-        }
-        self.known.insert(key)
-    }
-
     pub(super) fn remember_all(&mut self, keys: &[FindingKey]) {
         keys.iter().for_each(|key| {
-            self.remember(*key);
+            self.known.remember(*key);
         });
     }
 

@@ -7,7 +7,7 @@ use crate::tag::Class;
 use crate::vocabulary::{Block, Issue, Seq, hexadecimal};
 
 /// What reading again showed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Persistence {
     /// The same again: the medium, or what was written to it.

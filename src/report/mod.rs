@@ -4,6 +4,7 @@ mod finding;
 mod judgement;
 
 pub mod atoms;
+pub mod causes;
 pub mod event_log;
 pub mod evidence;
 pub mod json;
