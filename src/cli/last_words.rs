@@ -71,7 +71,8 @@ impl LastWords {
         found.listed.clear();
         let mut while_running = Causes::new(self.geometry);
         for finding in entries.filter_map(Result::ok).filter_map(|entry| self.finding(entry)) {
-            if finding.occasion != Occasion::Check {
+            // What its check met has been told by the check; where none could be made, by nobody yet.
+            if finding.occasion != Occasion::Check || judgement.is_none() {
                 while_running.add(&finding);
             }
             if found.listed.len() < MAX_LISTED {
@@ -79,6 +80,9 @@ impl LastWords {
             }
         }
         found.causes.append(while_running.conclude(None));
+        if judgement.is_none() {
+            found.causes.further_findings += ended.status.engine.findings.saturating_sub(found.listed.len() as u64);
+        }
         found
     }
 

@@ -2,7 +2,7 @@
 
 use super::driver::{Driver, FLUSH, Told};
 use super::error::DaemonError;
-use super::journal::Exhibit;
+use super::exhibit::{Exhibit, Expected};
 use super::notes::verdict_in_words;
 use super::work::{Look, SealJob, VerifyJob};
 use crate::engine::{Action, Event, Fired, OnFinding, OpId, Outcome, Reason, Record};
@@ -97,10 +97,20 @@ impl Driver {
         let first = suspect.as_ref().map(|suspect| suspect.bytes.as_slice());
         // The very bytes that the finding speaks of, where they are still to be had; else what was read last.
         let found = first.filter(is_it).or(buffer.filter(is_it)).or(buffer).unwrap_or_default();
-        let expected = suspect.as_ref().filter(|_| found.len() == self.geometry.block_size as usize);
-        let expected = expected.and_then(|suspect| self.inspector.expectation(found, &suspect.legal));
+        let last_ns = op.map(|op| self.read_ns[op.0 as usize]);
+        let latencies_ns = match &suspect {
+            Some(suspect) => suspect.latencies_ns.clone(),
+            None => last_ns.into_iter().collect(),
+        };
+        let expected = Expected::of(&self.inspector, finding, suspect.as_ref().map(|suspect| (&*suspect.legal, found)));
         let latch = self.on_finding == OnFinding::Stop;
-        journal.report(finding, &Exhibit { found, expected: expected.as_deref() }, latch);
+        let neighbours = self.neighbours.as_mut();
+        journal.report(
+            finding,
+            &Exhibit { inspector: &self.inspector, found, expected, latencies_ns },
+            neighbours,
+            latch,
+        );
     }
 
     fn judged(&mut self, judgement: Judgement) {

@@ -252,6 +252,10 @@ impl Engine {
                 return self.after_judging(now, actions);
             }
             CheckStage::Evidence => {
+                // Without contents, and behind the others: the room for evidence is for those that have some.
+                for finding in self.check.found.iter().skip(MAX_EVIDENCE) {
+                    actions.push(Action::Report(Box::new(finding.clone()), None));
+                }
                 self.conclude_check(now, true, actions);
                 return false;
             }
@@ -264,11 +268,7 @@ impl Engine {
             self.conclude_check(now, true, actions);
             return false;
         }
-        // What goes beyond is reported without contents.
         self.check.evidence = self.check.found.iter().take(MAX_EVIDENCE).cloned().collect();
-        for finding in self.check.found.iter().skip(MAX_EVIDENCE) {
-            actions.push(Action::Report(Box::new(finding.clone()), None));
-        }
         self.check.stage = CheckStage::Evidence;
         true
     }

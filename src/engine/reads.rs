@@ -12,7 +12,7 @@ use super::{Mode, Record};
 use crate::ledger::{Epochs, Ledger, Legal, ProvedBy, Rule, WriteState};
 use crate::report::{Finding, FindingKey};
 use crate::tag::{Claims, Class, Inspection, Verdict};
-use crate::vocabulary::{Block, Now};
+use crate::vocabulary::{Block, Issue, Now};
 
 impl Engine {
     /// A read has ended. Only bytes that were read are judged.
@@ -263,6 +263,7 @@ impl Engine {
             block: operation.block,
             offset: self.geometry.offset_of(operation.block),
             expected_seq: legal.expected(),
+            expected: expected_issue(&legal),
             found_seq: found.map(|issue| issue.seq),
             found,
             persistence: diagnosis.persistence,
@@ -278,6 +279,7 @@ impl Engine {
             confirmed,
             errno: diagnosis.fault.as_ref().map(|fault| fault.errno).filter(|errno| *errno != 0),
             occasion: occasion(&operation.task),
+            reads: diagnosis.reads.clone(),
             cuts: self.cuts(),
             contents: broken.map_or(0, |broken| broken.contents),
             wall_ns: now.wall_ns,
@@ -348,5 +350,17 @@ impl Engine {
             }
             self.scan = Some(ahead);
         }
+    }
+}
+
+/// The issue that a block should at least hold, where the epochs tell which it was.
+fn expected_issue(legal: &Legal) -> Option<Issue> {
+    match legal.rule {
+        Rule::Exactly(issue) => Some(issue),
+        Rule::AtLeast(guarantee) => {
+            let epoch = legal.epochs.required_for(guarantee.seq)?.epoch;
+            Some(Issue { seq: guarantee.seq, epoch })
+        }
+        Rule::Anything => None,
     }
 }

@@ -3,6 +3,7 @@
 mod finding;
 mod judgement;
 
+pub mod account;
 pub mod atoms;
 pub mod causes;
 pub mod event_log;
@@ -11,5 +12,5 @@ pub mod json;
 pub mod quarantine;
 pub mod text;
 
-pub use finding::{Finding, FindingKey, Occasion, Persistence};
+pub use finding::{Finding, FindingKey, Occasion, Persistence, Sight};
 pub use judgement::{BlockCounts, ByteCounts, Frontiers, Judgement, MAX_LISTED, Overall};

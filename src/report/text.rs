@@ -262,6 +262,8 @@ mod tests {
             expected_seq: Some(Seq(44)),
             found_seq: Some(Seq(41)),
             found: None,
+            expected: None,
+            reads: Vec::new(),
             persistence: Persistence::Persistent,
             proved_by: Some(ProvedBy::Checkpoint),
             known: false,

@@ -18,6 +18,8 @@ fn finding(class: Class, block: u64) -> Finding {
         expected_seq: Some(Seq(block)),
         found_seq: None,
         found: None,
+        expected: None,
+        reads: Vec::new(),
         persistence: Persistence::Persistent,
         proved_by: None,
         known: false,
