@@ -70,10 +70,12 @@ impl LastWords {
         };
         found.listed.clear();
         let mut while_running = Causes::new(self.geometry);
+        let mut grouped = 0;
         for finding in entries.filter_map(Result::ok).filter_map(|entry| self.finding(entry)) {
             // What its check met has been told by the check; where none could be made, by nobody yet.
             if finding.occasion != Occasion::Check || judgement.is_none() {
                 while_running.add(&finding);
+                grouped += 1;
             }
             if found.listed.len() < MAX_LISTED {
                 found.listed.push(finding);
@@ -81,7 +83,8 @@ impl LastWords {
         }
         found.causes.append(while_running.conclude(None));
         if judgement.is_none() {
-            found.causes.further_findings += ended.status.engine.findings.saturating_sub(found.listed.len() as u64);
+            // Blocks that were only counted.
+            found.causes.further_findings += ended.status.engine.findings.saturating_sub(grouped);
         }
         found
     }

@@ -116,6 +116,9 @@ impl Driver {
     fn judged(&mut self, judgement: Judgement) {
         let words = verdict_in_words(&judgement);
         tracing::info!("verdict: {words}");
+        for cause in crate::report::text::causes(&judgement.causes) {
+            tracing::error!("{}", cause.trim_start());
+        }
         if let Some(journal) = &mut self.journal {
             journal.judged(&self.name, self.run_id, &judgement);
         }

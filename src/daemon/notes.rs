@@ -69,7 +69,7 @@ pub(super) fn boot_id() -> Option<String> {
 
 /// A verdict in a line.
 pub(super) fn verdict_in_words(judgement: &Judgement) -> String {
-    let Judgement { verdict, blocks, .. } = judgement;
+    let Judgement { verdict, blocks, known, .. } = judgement;
     let BlockCounts { total, intact, rolled_back, interrupted, unwritten, findings } = blocks;
     let word = match verdict {
         Overall::Intact => "intact",
@@ -78,6 +78,6 @@ pub(super) fn verdict_in_words(judgement: &Judgement) -> String {
     };
     format!(
         "{word}: of {total} blocks {intact} intact, {rolled_back} rolled back, {interrupted} interrupted, {unwritten} \
-         unwritten, {findings} findings"
+         unwritten, {findings} findings, {known} of them known from before"
     )
 }

@@ -59,7 +59,9 @@ pub fn account(finding: &Finding, setting: &Setting<'_>) -> String {
     lines.extend(setting.stands_on.iter().chain(setting.seen_by).map(|line| format!("  {line}")));
     lines.extend([String::new(), "To look for yourself".to_owned()]);
     lines.push(format!("  xxd -s {offset} -l {} {path}", geometry.atom));
-    lines.push(format!("  scrubd inspect {target} --block {block}"));
+    lines.push(format!(
+        "  scrubd inspect {target} --block {block}  (an ad-hoc target: --file and --state-dir as for run)"
+    ));
     lines.push("  xxd found.bin | less; cmp -l expected.bin found.bin | wc -l".to_owned());
     lines.push(format!(
         "  Each {} bytes begin with a tag: checksum, magic \"scrb\", run {}, block, number of the write; the rest",

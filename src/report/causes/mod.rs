@@ -207,7 +207,7 @@ impl Causes {
         match (finding.persistence, finding.class) {
             (Persistence::Persistent, Class::LostWrite | Class::Unserializable | Class::Torn) => self.add_lost(finding),
             (Persistence::Persistent, Class::Misdirected) => {
-                let fits = finding.home.is_some_and(|home| self.moved.add(finding.block, home, finding.confirmed));
+                let fits = self.moved.add(finding);
                 self.overflow += u64::from(!fits);
             }
             (Persistence::Persistent, class) => {

@@ -2,11 +2,12 @@
 //!
 //! A device that ignores the upper part of an address returns, at each of the addresses that it takes for one, what was
 //! written last to any of them. So of each set of such blocks all but one are found misdirected, the one whose contents
-//! they show is whole, and all distances are multiples of one period. All three are asked for before the device is said
-//! to wrap: a stuck address line, or writes that went astray, show something else.
+//! they show is whole, what is shown is a newer write than the one that should be there, and all distances are multiples
+//! of one period. All of that is asked for before the device is said to wrap: a stuck address line, or writes that went astray, show something else.
 
 use std::collections::BTreeMap;
 
+use super::super::finding::Finding;
 use super::super::judgement::BlockCounts;
 use super::{Extent, Shared};
 use crate::vocabulary::{Block, Geometry};
@@ -30,20 +31,29 @@ struct Group {
     homes_lacking: u64,
     /// The home has the contents too.
     homes_holding: u64,
+    /// The contents are of an older write than the one that is guaranteed here: that one did not land in their place.
+    older: u64,
 }
 
 impl Moved {
     /// False where there is no room for another distance.
-    pub(super) fn add(&mut self, block: Block, home: Block, home_lacks: Option<bool>) -> bool {
-        let Some(distance) = home.0.checked_signed_diff(block.0) else { return false };
+    pub(super) fn add(&mut self, finding: &Finding) -> bool {
+        let block = finding.block;
+        let signed = |block: Block| i64::try_from(block.0).ok();
+        let home = finding.home.and_then(signed);
+        let Some(distance) = home.zip(signed(block)).and_then(|(home, block)| home.checked_sub(block)) else {
+            return false;
+        };
         if self.by_distance.len() >= DISTANCES_MAX && !self.by_distance.contains_key(&distance) {
             return false;
         }
-        let new = Group { extent: Extent { findings: 0, ..Extent::of(block) }, homes_lacking: 0, homes_holding: 0 };
+        let extent = Extent { findings: 0, ..Extent::of(block) };
+        let new = Group { extent, homes_lacking: 0, homes_holding: 0, older: 0 };
         let group = self.by_distance.entry(distance).or_insert(new);
         group.extent.add(block);
-        group.homes_lacking += u64::from(home_lacks == Some(true));
-        group.homes_holding += u64::from(home_lacks == Some(false));
+        group.homes_lacking += u64::from(finding.confirmed == Some(true));
+        group.homes_holding += u64::from(finding.confirmed == Some(false));
+        group.older += u64::from(finding.found_seq.is_some() && finding.found_seq < finding.expected_seq);
         true
     }
 
@@ -72,16 +82,19 @@ impl Moved {
 
     fn wraps(&self, period: u64, counts: &BlockCounts) -> bool {
         let groups = self.by_distance.iter().filter(|(distance, _)| distance.unsigned_abs().is_multiple_of(period));
-        let (mut found, mut lacking, mut holding) = (0, 0, 0);
+        let (mut found, mut lacking, mut holding, mut older) = (0, 0, 0, 0);
         for (_, group) in groups {
             found += group.extent.findings;
             lacking += group.homes_lacking;
             holding += group.homes_holding;
+            older += group.older;
         }
         // Where less was written than there is room for, the rest of the blocks may show nothing at all.
         let aliased = counts.total.saturating_sub(period).saturating_sub(counts.unwritten);
         // 99 of 100: other damage may be among them, but not a whole half that a mere stuck address line leaves out.
         let all_of_them = found <= counts.total - period.min(counts.total) && found * 100 >= aliased * 99;
-        found >= WRAP_LEAST && all_of_them && lacking == 0 && holding * 2 >= found
+        // A cache may have reordered some of the newest writes; of the rest the newest one has won.
+        let newest = older * 100 <= found;
+        found >= WRAP_LEAST && all_of_them && newest && lacking == 0 && holding * 2 >= found
     }
 }
