@@ -91,17 +91,13 @@ impl Driver {
         let Finding { class, block, offset, detail, known, .. } = finding;
         tracing::error!(%class, %block, offset, known, "a promise is broken: {detail}");
         let suspect = self.suspects.take(finding.block);
+        let latencies_ns = self.suspects.take_latencies(finding.block, finding.reads.len());
         let Some(journal) = &mut self.journal else { return };
         let buffer = op.and_then(|op| self.buffers[op.0 as usize].as_deref());
         let is_it = |bytes: &&[u8]| contents_hash(bytes) == finding.contents;
         let first = suspect.as_ref().map(|suspect| suspect.bytes.as_slice());
         // The very bytes that the finding speaks of, where they are still to be had; else what was read last.
         let found = first.filter(is_it).or(buffer.filter(is_it)).or(buffer).unwrap_or_default();
-        let last_ns = op.map(|op| self.read_ns[op.0 as usize]);
-        let latencies_ns = match &suspect {
-            Some(suspect) => suspect.latencies_ns.clone(),
-            None => last_ns.into_iter().collect(),
-        };
         let expected = Expected::of(&self.inspector, finding, suspect.as_ref().map(|suspect| (&*suspect.legal, found)));
         let latch = self.on_finding == OnFinding::Stop;
         let neighbours = self.neighbours.as_mut();

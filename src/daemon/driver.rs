@@ -139,11 +139,10 @@ impl Driver {
         let VerifyDone { op, buffer, seen } = done;
         match seen {
             Seen::Judged(inspection, legal) => {
-                let latency_ns = self.read_ns[op.0 as usize];
-                if self.suspects.has(legal.block) {
-                    self.suspects.read_again(legal.block, latency_ns);
-                } else if self.journal.is_some() && matches!(inspection.verdict, Verdict::Broken(_)) {
-                    self.suspects.keep(&buffer, legal, latency_ns);
+                let wrong = self.journal.is_some() && matches!(inspection.verdict, Verdict::Broken(_));
+                self.suspects.timed(legal.block, self.read_ns[op.0 as usize], wrong);
+                if wrong {
+                    self.suspects.keep(&buffer, legal);
                 }
                 self.events.push(Event::Inspected(op, inspection));
             }
@@ -157,8 +156,12 @@ impl Driver {
         let Completion { token, kind, buffer, result, latency } = completion;
         self.stopwatches.record(kind, latency);
         let op = OpId(token.0);
-        if let Kind::Read { .. } = kind {
-            self.read_ns[op.0 as usize] = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        if let Kind::Read { offset } = kind {
+            let latency_ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+            self.read_ns[op.0 as usize] = latency_ns;
+            if result.is_err() && self.journal.is_some() {
+                self.suspects.timed(self.geometry.block_at(offset), latency_ns, true);
+            }
         }
         let result = result.map_err(|failure| fault(&failure));
         self.events.push(match kind {

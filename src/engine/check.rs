@@ -13,7 +13,7 @@ use super::operations::{Stage, Task};
 use super::settings::{Mode, OnFinding, OnStart, Settings};
 use super::walk::Walk;
 use crate::ledger::{Attestation, Checkpoint, Recovered, State};
-use crate::report::causes::Causes;
+use crate::report::causes::{CauseList, Causes};
 use crate::report::{BlockCounts, Finding, FindingKey, Frontiers, Judgement, MAX_LISTED, Overall, Persistence};
 use crate::schedule::Schedule;
 use crate::tag::{Claims, Inspection, Verdict};
@@ -298,7 +298,7 @@ impl Engine {
                 (_, true) => Overall::Intact,
                 _ => Overall::Incomplete,
             };
-            actions.push(Action::Judged(Box::new(self.judgement(now, verdict, whole, findings, unlisted))));
+            actions.push(Action::Judged(Box::new(self.judgement(now, verdict, (whole, complete), findings, unlisted))));
         }
         if self.settings.mode == Mode::Check {
             // A read that does not return was reported when it was met.
@@ -349,7 +349,7 @@ impl Engine {
         &self,
         now: Now,
         verdict: Overall,
-        whole: bool,
+        (whole, complete): (bool, bool),
         findings: Vec<Finding>,
         unlisted: Vec<FindingKey>,
     ) -> Judgement {
@@ -371,9 +371,13 @@ impl Engine {
             blocks: self.check.counts,
             bytes: self.bytes,
             elapsed_s: (now.mono_ns - self.started.unwrap_or(now.mono_ns)) as f64 / 1e9,
-            known: self.check.known,
-            classes: self.check.causes.by_class().clone(),
-            causes: self.check.causes.conclude(Some(&self.check.counts).filter(|_| whole)),
+            // An interrupted check accuses nobody, and has nothing to say about what it met.
+            known: if complete { self.check.known } else { 0 },
+            classes: self.check.causes.by_class().clone().into_iter().filter(|_| complete).collect(),
+            causes: match complete {
+                true => self.check.causes.conclude(Some(&self.check.counts).filter(|_| whole)),
+                false => CauseList::default(),
+            },
             findings,
             unlisted,
         }
