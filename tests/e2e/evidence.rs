@@ -186,6 +186,29 @@ fn a_file_whose_addresses_wrap_is_said_to_wrap_there_and_one_with_a_stuck_addres
     assert_eq!(causes(&verdict)[0]["distance_bytes"], json!(period * BLOCK));
 }
 
+/// What a fake of 4 MiB does that claims 8: the label is the first thing that it writes over.
+#[test]
+fn a_device_that_wraps_over_its_own_label_is_said_to_wrap_and_not_to_be_unlabelled() {
+    const PERIOD: usize = 4 << 20;
+    let (room, _, whole) = written(8 * MIB, &[]);
+    let wrapped: Vec<u8> = (0..whole.len()).map(|byte| whole[PERIOD + byte % PERIOD]).collect();
+    fs::write(room.file(), &wrapped).unwrap();
+    let ended = room.scrubd(&["check", "--json"]).with_code(65).saying("label");
+    let verdict = ended.json();
+    assert_eq!((&verdict["verdict"], &verdict["blocks"]["findings"]), (&json!("violated"), &json!(768)), "{verdict:#}");
+    let cause = &causes(&verdict)[0];
+    assert_eq!((&cause["cause"], &cause["at_bytes"]), (&json!("wrap"), &json!(PERIOD)), "{cause:#}");
+    room.run(&["--passes", "1"]).with_code(65).saying("label is gone");
+    assert!(room.read_file() == wrapped, "nothing is written to it");
+    // Another run's blocks say nothing of this one.
+    let another = Room::new(8 * MIB, &SETS);
+    another.run(&["--passes", "1"]).with_code(0);
+    let mut foreign = whole;
+    foreign[..MIB as usize].copy_from_slice(&another.read_file()[at(0)..][..MIB as usize]);
+    fs::write(room.file(), &foreign).unwrap();
+    room.scrubd(&["check", "--json"]).with_code(77);
+}
+
 #[test]
 fn twenty_thousand_findings_are_all_counted_become_one_cause_and_keep_bounded_evidence() {
     let (room, _, whole) = written(101 * MIB, &[]);
