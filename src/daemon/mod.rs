@@ -53,6 +53,7 @@ mod signals;
 mod socket;
 mod socket_path;
 mod trigger_file;
+mod uevents;
 
 use std::time::Duration;
 

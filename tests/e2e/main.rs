@@ -14,6 +14,7 @@ mod kill;
 mod ledgers;
 mod main_job;
 mod memory;
+mod resets;
 mod room;
 mod threads;
 mod triggers;
