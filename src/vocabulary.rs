@@ -273,6 +273,12 @@ impl Geometry {
         self.offset + LABEL_AREA + block.0 * u64::from(self.block_size)
     }
 
+    /// The block that an absolute offset on the target is in, for an offset in the region's data.
+    #[must_use]
+    pub fn block_at(&self, offset: u64) -> Block {
+        Block(offset.saturating_sub(self.offset + LABEL_AREA) / u64::from(self.block_size))
+    }
+
     /// Atoms in a block.
     #[must_use]
     pub fn atoms(&self) -> u32 {
@@ -330,5 +336,6 @@ mod tests {
         assert_eq!(geometry.validate(), Ok(()));
         assert_eq!((geometry.blocks(), geometry.atoms()), (3, 128));
         assert_eq!(geometry.offset_of(Block(2)), (1 << 30) + (1 << 20) + 131_072);
+        assert_eq!(geometry.block_at(geometry.offset_of(Block(2))), Block(2));
     }
 }

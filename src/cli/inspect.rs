@@ -8,14 +8,17 @@ use super::exit::{BROKEN, Failure, USAGE};
 use super::{chosen, state, talk};
 use crate::ledger::{Attestation, Legal, Recovered, Rule};
 use crate::report::atoms::{self, AtomRun, Difference};
-use crate::report::text;
+use crate::report::text::{self, bytes};
 use crate::ring::Buffer;
 use crate::tag::{Broken, Inspector, Verdict};
 use crate::target::{self, Access, LOCK_WAIT, OpenTarget};
 use crate::vocabulary::{Block, Digest, Promise};
 
-/// Runs of atoms that are told; a block of a few writes has as many.
-const RUNS_TOLD: usize = 24;
+/// Runs of atoms that are told on a screen of 24 lines; a block of a few writes has as many.
+const RUNS_TOLD: usize = 6;
+
+/// Width of a screen; one column is for the mark of what does not fit.
+const COLUMNS: usize = 99;
 
 pub(crate) fn run(args: &Args, block: u64) -> Result<u8, Failure> {
     let settings = chosen::target(args)?;
@@ -126,33 +129,42 @@ impl View {
         }
     }
 
+    /// One screen of it.
     fn words(&self, target: &str) -> String {
         let geometry = self.inspector.sealer().geometry();
         let block = self.legal.block;
-        let (offset, size) = (geometry.offset_of(block), geometry.block_size);
-        let mut lines = vec![
-            format!("{target}: block {block}: {}", self.verdict_name()),
-            format!(
-                "  where      byte {offset} of the target, {} in {} atoms",
-                text::bytes(size.into()),
-                geometry.atoms()
-            ),
-            format!("  run        {}", self.inspector.sealer().run()),
-            format!("  expected   {}", self.expected()),
-            format!("  known from {}", self.known_from),
-        ];
+        let (offset, size) = (geometry.offset_of(block), bytes(geometry.block_size.into()));
+        let atoms = format!("{} atoms of {} B", geometry.atoms(), geometry.atom);
+        let mut screen = Screen::new(format!("{target}: block {block}: {}", self.verdict_name()));
+        screen.say("where", &format!("byte {offset} of the target, {size} in {atoms}"), 1);
+        screen.say("run", &self.inspector.sealer().run().to_string(), 1);
+        screen.say("expected", &self.expected(), 3);
+        screen.say("known from", &self.known_from, 2);
         let pass = |seq| self.inspector.schedule().pass_of(seq);
-        lines.extend(self.runs.iter().take(RUNS_TOLD).map(|run| format!("  {}", run.words(pass))));
+        for (at, run) in self.runs.iter().take(RUNS_TOLD).enumerate() {
+            screen.say(if at == 0 { "holds" } else { "" }, &run.brief(pass), 1);
+        }
         if self.runs.len() > RUNS_TOLD {
-            lines.push(format!("  and {} more runs of atoms; --json tells all", self.runs.len() - RUNS_TOLD));
+            screen.say("", &format!("and {} more runs of atoms; --json tells all", self.runs.len() - RUNS_TOLD), 1);
+        }
+        let sealed = self.runs.iter().find_map(|run| Some((run, run.said()?)));
+        if let Some((run, said)) = sealed {
+            let (when, promise) = (text::wall(said.wall_ns), text::promise(said.promise));
+            let knowing = format!("durable {} by {promise}, checkpoint {}", said.durable, said.checkpoint);
+            let tag = format!("atom {}: {when}, {knowing}, nonce {:016x}, run {}", run.first, said.nonce, said.run_id);
+            screen.say("its tag", &tag, 2);
         }
         if let Some(broken) = self.broken().filter(|broken| !broken.detail.is_empty()) {
-            lines.push(format!("  finding    {}", broken.detail));
+            screen.say("finding", &broken.detail, 3);
         }
         if let Some(difference) = &self.difference {
-            lines.extend(difference.words().iter().map(|line| format!("  {line}")));
+            // The sum, and the first field with its bytes.
+            let lines = difference.words();
+            for (at, line) in lines.iter().take(4).enumerate() {
+                screen.say(if at == 0 { "differs" } else { "" }, line, 1);
+            }
         }
-        lines.join("\n")
+        screen.lines.join("\n")
     }
 
     fn expected(&self) -> String {
@@ -165,8 +177,9 @@ impl View {
         match self.legal.rule {
             Rule::Exactly(issue) => format!("exactly write {}{newest}{reserved}", issue.seq),
             Rule::AtLeast(guarantee) => {
-                let flush = guarantee.flush.map(|flush| format!(", flush {}", flush.number)).unwrap_or_default();
-                let (seq, by) = (guarantee.seq, text::proof(guarantee.proved_by));
+                let flush =
+                    guarantee.flush.map(|flush| format!(", flush {} at {}", flush.number, text::wall(flush.wall_ns)));
+                let (flush, seq, by) = (flush.unwrap_or_default(), guarantee.seq, text::proof(guarantee.proved_by));
                 format!("write {seq} (pass {}) or a later one, proved by {by}{flush}{newest}{reserved}", pass(seq))
             }
             Rule::Anything => format!("anything: no write of this block is guaranteed{newest}{reserved}"),
@@ -193,5 +206,35 @@ impl View {
             "difference": self.difference,
         });
         value.to_string()
+    }
+}
+
+/// Lines of at most [`COLUMNS`], each thing within as many as it may have.
+struct Screen {
+    lines: Vec<String>,
+}
+
+impl Screen {
+    fn new(title: String) -> Self {
+        Screen { lines: vec![title] }
+    }
+
+    /// Says something under a heading, on `most` lines at the most.
+    fn say(&mut self, heading: &str, words: &str, most: usize) {
+        let mut line = format!("  {heading:<10} ");
+        let mut told = 1;
+        for word in words.split(' ') {
+            if line.chars().count() + word.chars().count() > COLUMNS {
+                if told == most {
+                    line.push('…');
+                    break;
+                }
+                told += 1;
+                self.lines.push(std::mem::replace(&mut line, " ".repeat(13)).trim_end().to_owned());
+            }
+            line.push_str(word);
+            line.push(' ');
+        }
+        self.lines.push(line.trim_end().to_owned());
     }
 }

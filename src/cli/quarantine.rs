@@ -1,15 +1,25 @@
 //! `scrubd quarantine clear`: after the evidence has been looked at.
 
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
 use super::args::Args;
 use super::exit::{Failure, STATE_NOT_SAVED, chain};
 use super::{chosen, state, talk};
+use crate::ledger::state_dir::{Layout, StateDir};
+use crate::report::event_log::EventLog;
 use crate::report::quarantine::{self, Quarantine};
 
 pub(crate) fn clear(args: &Args) -> Result<u8, Failure> {
     let settings = chosen::target(args)?;
     let layout = state::layout(&settings.state_dir)?;
     let why = quarantine::read(layout.dir());
-    let cleared = quarantine::clear(layout.dir()).map_err(|error| Failure::new(STATE_NOT_SAVED, chain(&error)))?;
+    let cleared = match &why {
+        Some(why) => lift(layout, why)?,
+        None => None,
+    };
     let name = &settings.name;
     let told = match (why, cleared, args.common.json) {
         (Some(why), Some(kept), true) => {
@@ -23,6 +33,24 @@ pub(crate) fn clear(args: &Args) -> Result<u8, Failure> {
     };
     talk::result(&told);
     Ok(0)
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Note<'a> {
+    /// Somebody lifts the quarantine.
+    QuarantineCleared { was: &'a Quarantine },
+}
+
+/// On record first: whoever finds the target written to again can read that somebody allowed it.
+fn lift(layout: Layout, why: &Quarantine) -> Result<Option<PathBuf>, Failure> {
+    // A daemon that is about to stop on its finding still writes to the log.
+    let claimed = StateDir::claim(layout)?;
+    let dir = claimed.layout().dir();
+    let not_saved = |error: &dyn std::error::Error| Failure::new(STATE_NOT_SAVED, chain(error));
+    let (mut log, _) = EventLog::open(dir).map_err(|error| not_saved(&error))?;
+    log.append_durable(SystemTime::now(), &Note::QuarantineCleared { was: why }).map_err(|error| not_saved(&error))?;
+    quarantine::clear(dir).map_err(|error| not_saved(&error))
 }
 
 /// Why a target is quarantined, indented by two.

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args, options: &Run) -> Result<u8, Failure> {
         name: settings.name.clone(),
         run: target.run_id,
         promise: settings.promise,
-        blocks: target.geometry.blocks(),
+        geometry: target.geometry,
     };
     let owner = state::owner(&target);
     let job = Job {

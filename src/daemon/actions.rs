@@ -2,7 +2,7 @@
 
 use super::driver::{Driver, FLUSH, Told};
 use super::error::DaemonError;
-use super::journal::Exhibit;
+use super::exhibit::{Exhibit, Expected};
 use super::notes::verdict_in_words;
 use super::work::{Look, SealJob, VerifyJob};
 use crate::engine::{Action, Event, Fired, OnFinding, OpId, Outcome, Reason, Record};
@@ -91,21 +91,30 @@ impl Driver {
         let Finding { class, block, offset, detail, known, .. } = finding;
         tracing::error!(%class, %block, offset, known, "a promise is broken: {detail}");
         let suspect = self.suspects.take(finding.block);
+        let latencies_ns = self.suspects.take_latencies(finding.block, finding.reads.len());
         let Some(journal) = &mut self.journal else { return };
         let buffer = op.and_then(|op| self.buffers[op.0 as usize].as_deref());
         let is_it = |bytes: &&[u8]| contents_hash(bytes) == finding.contents;
         let first = suspect.as_ref().map(|suspect| suspect.bytes.as_slice());
         // The very bytes that the finding speaks of, where they are still to be had; else what was read last.
         let found = first.filter(is_it).or(buffer.filter(is_it)).or(buffer).unwrap_or_default();
-        let expected = suspect.as_ref().filter(|_| found.len() == self.geometry.block_size as usize);
-        let expected = expected.and_then(|suspect| self.inspector.expectation(found, &suspect.legal));
+        let expected = Expected::of(&self.inspector, finding, suspect.as_ref().map(|suspect| (&*suspect.legal, found)));
         let latch = self.on_finding == OnFinding::Stop;
-        journal.report(finding, &Exhibit { found, expected: expected.as_deref() }, latch);
+        let neighbours = self.neighbours.as_mut();
+        journal.report(
+            finding,
+            &Exhibit { inspector: &self.inspector, found, expected, latencies_ns },
+            neighbours,
+            latch,
+        );
     }
 
     fn judged(&mut self, judgement: Judgement) {
         let words = verdict_in_words(&judgement);
         tracing::info!("verdict: {words}");
+        for cause in crate::report::text::causes(&judgement.causes) {
+            tracing::error!("{}", cause.trim_start());
+        }
         if let Some(journal) = &mut self.journal {
             journal.judged(&self.name, self.run_id, &judgement);
         }

@@ -41,9 +41,9 @@ pub(super) fn conduct(mut job: Job, state: Option<State>) -> Result<Ended, Daemo
     let damage = damaged::in_words(&job.target);
     if let (Some(why), Some(journal)) = (&damage, &mut journal) {
         tracing::error!("{why}");
-        damaged::report(journal, why, job.engine.on_finding);
+        let cut_off = damaged::report(journal, &job, why);
         // Nothing is written to what has lost its label or its end.
-        return Ok(broken_at_once(&job, why, journal.take_trouble()));
+        return Ok(broken_at_once(&job, why, cut_off, journal.take_trouble()));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(resources("the control plane"))?;
@@ -108,7 +108,7 @@ fn listen(job: &mut Job) -> Option<Uevents> {
         .ok()
 }
 
-fn broken_at_once(job: &Job, why: &str, trouble: Vec<String>) -> Ended {
+fn broken_at_once(job: &Job, why: &str, cut_off: u64, trouble: Vec<String>) -> Ended {
     let description = crate::ring::Description {
         engine: "none",
         why: "nothing was read or written".to_owned(),
@@ -121,6 +121,7 @@ fn broken_at_once(job: &Job, why: &str, trouble: Vec<String>) -> Ended {
     let reporter = Reporter::new(job, &description, Vec::new());
     let mut status = reporter.report(&Snapshot::default());
     status.warnings.push(why.to_owned());
+    status.engine.findings = cut_off;
     status.warnings.extend(trouble);
     Ended { outcome: Outcome::Broken, judgement: None, warnings: status.warnings.clone(), status }
 }

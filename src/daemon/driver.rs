@@ -14,6 +14,7 @@ use super::board::{self, Board, Snapshot, Stopwatches};
 use super::clock::Clock;
 use super::error::DaemonError;
 use super::journal::Journal;
+use super::neighbours::Neighbours;
 use super::saver::Saver;
 use super::suspects::Suspects;
 use super::work::{SealDone, SealJob, Seen, VerifyDone, VerifyJob};
@@ -58,6 +59,10 @@ pub(super) struct Driver {
     pub(super) saver: Option<Saver>,
     pub(super) journal: Option<Journal>,
     pub(super) suspects: Suspects,
+    /// `None` where no evidence is kept.
+    pub(super) neighbours: Option<Neighbours>,
+    /// How long the last read of each operation took, in nanoseconds.
+    pub(super) read_ns: Vec<u64>,
     pub(super) inspector: Inspector,
     pub(super) geometry: Geometry,
     pub(super) run_id: RunId,
@@ -134,7 +139,9 @@ impl Driver {
         let VerifyDone { op, buffer, seen } = done;
         match seen {
             Seen::Judged(inspection, legal) => {
-                if self.journal.is_some() && matches!(inspection.verdict, Verdict::Broken(_)) {
+                let wrong = self.journal.is_some() && matches!(inspection.verdict, Verdict::Broken(_));
+                self.suspects.timed(legal.block, self.read_ns[op.0 as usize], wrong);
+                if wrong {
                     self.suspects.keep(&buffer, legal);
                 }
                 self.events.push(Event::Inspected(op, inspection));
@@ -149,6 +156,13 @@ impl Driver {
         let Completion { token, kind, buffer, result, latency } = completion;
         self.stopwatches.record(kind, latency);
         let op = OpId(token.0);
+        if let Kind::Read { offset } = kind {
+            let latency_ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+            self.read_ns[op.0 as usize] = latency_ns;
+            if result.is_err() && self.journal.is_some() {
+                self.suspects.timed(self.geometry.block_at(offset), latency_ns, true);
+            }
+        }
         let result = result.map_err(|failure| fault(&failure));
         self.events.push(match kind {
             Kind::Read { .. } => Event::Read(op, result),

@@ -12,8 +12,11 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::context::Context;
 use super::error::DaemonError;
+use super::exhibit::Exhibit;
 use super::known::Known;
+use super::neighbours::Neighbours;
 use super::notes::{Note, boot_id};
 use crate::engine::Record;
 use crate::ledger::state_dir::{Layout, replace_durably};
@@ -21,12 +24,6 @@ use crate::report::event_log::{EventLog, LogError};
 use crate::report::evidence::{Evidence, EvidenceRoom, Kept};
 use crate::report::{Finding, FindingKey, Judgement, quarantine};
 use crate::vocabulary::RunId;
-
-/// Contents of a finding's block, and what should have been there.
-pub(super) struct Exhibit<'a> {
-    pub(super) found: &'a [u8],
-    pub(super) expected: Option<&'a [u8]>,
-}
 
 pub(super) struct Journal {
     layout: Layout,
@@ -41,6 +38,8 @@ pub(super) struct Journal {
     reported: Vec<FindingKey>,
     latched: bool,
     boot_id: Option<String>,
+    /// Who looks, at what; known once the ring is open.
+    pub(super) context: Option<Context>,
     /// What could not be written down since it was last asked for.
     trouble: Vec<String>,
 }
@@ -69,6 +68,7 @@ impl Journal {
             reported: Vec::new(),
             latched: false,
             boot_id: boot_id(),
+            context: None,
             trouble: Vec::new(),
         };
         Ok((journal, remarks))
@@ -112,6 +112,9 @@ impl Journal {
         if self.unsettled.is_empty() {
             return Ok(());
         }
+        if let Err(error) = self.room.note_left_out() {
+            self.trouble("how much evidence was left out is not written down", &error);
+        }
         let lines = std::mem::take(&mut self.unsettled);
         let keys = std::mem::take(&mut self.reported);
         let settled = match std::mem::take(&mut self.lost) {
@@ -147,8 +150,14 @@ impl Journal {
     }
 
     /// Keeps the evidence of a finding, notes it, and latches the target where that is asked for.
-    pub(super) fn report(&mut self, finding: &Finding, exhibit: &Exhibit<'_>, latch: bool) {
-        let evidence = if finding.known { None } else { self.keep(finding, exhibit) };
+    pub(super) fn report(
+        &mut self,
+        finding: &Finding,
+        exhibit: &Exhibit<'_>,
+        neighbours: Option<&mut Neighbours>,
+        latch: bool,
+    ) {
+        let evidence = if finding.known { None } else { self.keep(finding, exhibit, neighbours) };
         let note = serde_json::to_value(Note::Finding {
             finding,
             evidence: evidence.as_deref().map(|path| path.display().to_string()),
@@ -166,6 +175,13 @@ impl Journal {
         }
     }
 
+    /// Notes a finding of which there is nothing to keep.
+    pub(super) fn report_without_contents(&mut self, finding: &Finding) {
+        let boot_id = self.boot_id.clone();
+        self.note(&Note::Finding { finding, evidence: None, boot_id: boot_id.as_deref() });
+        self.reported.push(finding.key());
+    }
+
     /// Sets the latch, once.
     pub(super) fn latch(&mut self, reason: &str, finding: &impl Serialize) {
         if self.latched {
@@ -177,18 +193,31 @@ impl Journal {
         }
     }
 
-    fn keep(&mut self, finding: &Finding, exhibit: &Exhibit<'_>) -> Option<PathBuf> {
-        let diff = match exhibit.expected {
-            Some(expected) => super::diff::in_words(expected, exhibit.found),
-            None => format!("{}\n", finding.detail),
-        };
+    fn keep(
+        &mut self,
+        finding: &Finding,
+        exhibit: &Exhibit<'_>,
+        neighbours: Option<&mut Neighbours>,
+    ) -> Option<PathBuf> {
+        if self.room.is_full() {
+            self.room.leave_out();
+            return None;
+        }
+        if let Some(context) = &mut self.context {
+            context.look_again();
+        }
+        let beside = exhibit.beside(finding, neighbours);
+        let context = self.context.as_ref();
+        let (summary, diff) = (exhibit.summary(finding, context), exhibit.diff(finding));
+        let circumstances = exhibit.circumstances(finding, context, &beside);
         let evidence = Evidence {
-            finding,
+            finding: &circumstances,
             found: exhibit.found,
-            expected: exhibit.expected,
+            expected: exhibit.expected.as_ref().map(|expected| expected.bytes.as_slice()),
+            summary: &summary,
             diff: &diff,
-            before: None,
-            after: None,
+            before: beside.before.as_deref(),
+            after: beside.after.as_deref(),
         };
         match self.room.keep(&evidence) {
             Ok(Kept::At { path, .. }) => Some(path),
@@ -219,6 +248,7 @@ impl Journal {
         if let Err(source) = written {
             self.trouble("the verdict is not written down", &DaemonError::State { path, source });
         }
+        self.reported.extend(&judgement.unlisted);
         self.note(&Note::of_verdict(judgement));
     }
 

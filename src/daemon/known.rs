@@ -4,7 +4,6 @@
 //! appended after its finding is durable in the event log: a cut in between tells the finding twice, never not at all.
 //! Lines that cannot be read are skipped; the worst that comes of it is the same.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -21,12 +20,13 @@ const FILE_MAX: u64 = 32 << 20;
 
 const NAME: &str = "known.jsonl";
 
-/// Reads what was reported before from a target's state directory; changes nothing. No file is no findings.
+/// Reads what was reported before from a target's state directory, oldest first; changes nothing. No file is no
+/// findings.
 ///
 /// # Errors
 /// When the file is there and cannot be read: all its findings would be told anew.
-pub fn load(dir: &Path) -> io::Result<BTreeSet<FindingKey>> {
-    Ok(read(&dir.join(NAME))?.into_iter().collect())
+pub fn load(dir: &Path) -> io::Result<Vec<FindingKey>> {
+    read(&dir.join(NAME))
 }
 
 fn read(path: &Path) -> io::Result<Vec<FindingKey>> {
@@ -124,6 +124,6 @@ mod tests {
         torn.truncate(torn.len() - 5);
         fs::write(dir.path().join(NAME), torn).unwrap();
         Known::open(dir.path()).unwrap().append(&key(3)).unwrap();
-        assert_eq!(load(dir.path()).unwrap(), BTreeSet::from([key(1), key(3)]));
+        assert_eq!(load(dir.path()).unwrap(), [key(1), key(3)]);
     }
 }

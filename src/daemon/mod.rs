@@ -29,10 +29,13 @@ mod status;
 mod actions;
 mod board;
 mod clock;
+mod context;
 mod diff;
 mod driver;
+mod exhibit;
 mod inbox;
 mod journal;
+mod neighbours;
 mod notes;
 mod saver;
 mod start;
@@ -52,7 +55,6 @@ mod socket_path;
 mod trigger_file;
 mod uevents;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::TargetSettings;
@@ -91,8 +93,8 @@ pub struct Job {
     pub saved: Option<Checkpoint>,
     /// What the user should hear about slots and state: logged, recorded, and part of the warnings.
     pub remarks: Vec<String>,
-    /// Findings that were reported before: see [`known::load`].
-    pub known: BTreeSet<FindingKey>,
+    /// Findings that were reported before, oldest first: see [`known::load`].
+    pub known: Vec<FindingKey>,
     /// Stop cleanly after this time.
     pub duration: Option<Duration>,
     /// For SIGHUP and the control socket; `None` where there is nothing to read again.

@@ -1,10 +1,14 @@
 //! What the daemon itself puts into the event log, beside the engine's records.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::ledger::{ProvedBy, State};
+use crate::report::causes::CauseList;
 use crate::report::{BlockCounts, ByteCounts, Finding, Frontiers, Judgement, Overall};
 use crate::ring::Description;
+use crate::tag::Class;
 use crate::vocabulary::{Geometry, RunId};
 
 #[derive(Serialize)]
@@ -41,6 +45,9 @@ pub(super) enum Note<'a> {
         blocks: BlockCounts,
         bytes: ByteCounts,
         elapsed_s: f64,
+        known: u64,
+        classes: BTreeMap<Class, u64>,
+        causes: CauseList,
     },
     /// The process ends by itself.
     Ended { outcome: String, exit_code: u8 },
@@ -48,8 +55,9 @@ pub(super) enum Note<'a> {
 
 impl<'a> Note<'a> {
     pub(super) fn of_verdict(judgement: &Judgement) -> Note<'a> {
-        let Judgement { verdict, state, proved_by, frontiers, blocks, bytes, elapsed_s, .. } = judgement.clone();
-        Note::Verdict { verdict, state, proved_by, frontiers, blocks, bytes, elapsed_s }
+        let Judgement { verdict, state, proved_by, frontiers, blocks, bytes, elapsed_s, known, .. } = *judgement;
+        let (classes, causes) = (judgement.classes.clone(), judgement.causes.clone());
+        Note::Verdict { verdict, state, proved_by, frontiers, blocks, bytes, elapsed_s, known, classes, causes }
     }
 }
 
@@ -61,7 +69,7 @@ pub(super) fn boot_id() -> Option<String> {
 
 /// A verdict in a line.
 pub(super) fn verdict_in_words(judgement: &Judgement) -> String {
-    let Judgement { verdict, blocks, .. } = judgement;
+    let Judgement { verdict, blocks, known, .. } = judgement;
     let BlockCounts { total, intact, rolled_back, interrupted, unwritten, findings } = blocks;
     let word = match verdict {
         Overall::Intact => "intact",
@@ -70,6 +78,6 @@ pub(super) fn verdict_in_words(judgement: &Judgement) -> String {
     };
     format!(
         "{word}: of {total} blocks {intact} intact, {rolled_back} rolled back, {interrupted} interrupted, {unwritten} \
-         unwritten, {findings} findings"
+         unwritten, {findings} findings, {known} of them known from before"
     )
 }

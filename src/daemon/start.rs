@@ -1,6 +1,5 @@
 //! Builds the data plane and starts its thread.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -10,17 +9,18 @@ use tokio::sync::mpsc;
 use super::Job;
 use super::board::{Board, Stopwatches};
 use super::clock::Clock;
+use super::context::Context;
 use super::driver::{Driver, Finish, Told};
 use super::error::DaemonError;
 use super::inbox::Inbox;
 use super::journal::Journal;
+use super::neighbours::Neighbours;
 use super::notes::{Note, boot_id};
 use super::saver::{Books, Saver};
 use super::suspects::Suspects;
 use super::work::{SealJob, VerifyJob, seal, verify};
 use crate::engine::{Engine, Startup};
 use crate::pool::{Placement, Pool, Spec};
-use crate::report::FindingKey;
 use crate::ring::{self, Description, Ring, Waker};
 use crate::tag::Inspector;
 
@@ -54,6 +54,7 @@ pub(super) fn start(
         buffer_size: geometry.block_size,
         engine: job.ring,
     };
+    let beside = file.try_clone().map_err(|source| DaemonError::Resources { what: "the evidence", source })?;
     let (ring, buffers) = ring::open(file, config)?;
     let description = ring.description();
     let inspector = Inspector::new(geometry, run_id);
@@ -78,6 +79,7 @@ pub(super) fn start(
     let (inbox, receiver) = Inbox::new(ring.waker());
     let (sender, told) = mpsc::channel(TOLD);
     let board = Arc::new(Board::default());
+    let neighbours = journal.as_ref().map(|_| Neighbours::new(beside, geometry));
     let mut driver = Driver {
         seal: seal_pool,
         verify: verify_pool,
@@ -86,6 +88,8 @@ pub(super) fn start(
         saver,
         journal,
         suspects: Suspects::default(),
+        neighbours,
+        read_ns: vec![0; operations as usize],
         inspector,
         geometry,
         run_id,
@@ -113,7 +117,7 @@ pub(super) fn start(
 fn engine(job: &mut Job) -> Engine {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).expect("the kernel has randomness");
-    let known: BTreeSet<FindingKey> = std::mem::take(&mut job.known);
+    let known = std::mem::take(&mut job.known);
     let startup = Startup {
         geometry: job.target.geometry,
         run: job.target.run_id,
@@ -137,6 +141,7 @@ fn bell(spec: &Spec, ring: &dyn Ring) -> impl Fn() + Send + Sync + 'static {
 /// The first lines of this process in the event log.
 fn introduce(driver: &mut Driver, job: &Job, ring: &Description) {
     let Some(journal) = &mut driver.journal else { return };
+    journal.context = Some(Context::of(job, ring));
     journal.note(&Note::Started {
         version: env!("CARGO_PKG_VERSION"),
         pid: std::process::id(),

@@ -8,14 +8,16 @@ use std::collections::{BTreeMap, VecDeque};
 use super::action::{Action, Outcome, Record};
 use super::engine::{Engine, Phase};
 use super::event::OpId;
+use super::known::MAX_KNOWN;
 use super::operations::{Stage, Task};
 use super::settings::{Mode, OnFinding, OnStart, Settings};
 use super::walk::Walk;
 use crate::ledger::{Attestation, Checkpoint, Recovered, State};
-use crate::report::{BlockCounts, Finding, Frontiers, Judgement, MAX_LISTED, Overall, Persistence};
+use crate::report::causes::{CauseList, Causes};
+use crate::report::{BlockCounts, Finding, FindingKey, Frontiers, Judgement, MAX_LISTED, Overall, Persistence};
 use crate::schedule::Schedule;
 use crate::tag::{Claims, Inspection, Verdict};
-use crate::vocabulary::{Block, Claim, Now, Seq};
+use crate::vocabulary::{Block, Claim, Geometry, Now, Seq};
 
 /// Blocks looked at after a clean stop: those that would be written next. Had somebody gone on with a newer copy of the
 /// state, they would show it.
@@ -46,7 +48,13 @@ pub(super) struct Check {
     window: (Seq, Seq),
     attestation: Attestation,
     counts: BlockCounts,
+    /// The first of the findings; `causes` has taken in all.
     found: Vec<Finding>,
+    causes: Causes,
+    /// Findings that were reported before.
+    known: u64,
+    /// New findings that are not among `found`, as far as they can be remembered.
+    unlisted: Vec<FindingKey>,
     evidence: VecDeque<Finding>,
     /// Blocks that a survey could not read, or not at once.
     unsurveyed: BTreeMap<Block, Finding>,
@@ -66,7 +74,12 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn plan(schedule: &Schedule, saved: Option<&Checkpoint>, settings: &Settings) -> Self {
+    pub(super) fn plan(
+        geometry: &Geometry,
+        schedule: &Schedule,
+        saved: Option<&Checkpoint>,
+        settings: &Settings,
+    ) -> Self {
         let check_only = settings.mode == Mode::Check;
         // A promise that changes is judged over the whole region, under the old one, before the new one counts.
         let promise_changes = saved.is_some_and(|saved| saved.promise != settings.promise);
@@ -90,6 +103,9 @@ impl Check {
             attestation: Attestation::default(),
             counts: BlockCounts { total: schedule.blocks(), ..BlockCounts::default() },
             found: Vec::new(),
+            causes: Causes::new(*geometry),
+            known: 0,
+            unlisted: Vec::new(),
             evidence: VecDeque::new(),
             unsurveyed: BTreeMap::new(),
             window_only,
@@ -174,7 +190,8 @@ impl Engine {
                     self.recovered = Recovered::from_saved(self.schedule, saved);
                 }
                 let from_saved = self.check.from_saved;
-                self.check = Check { from_saved, ..Check::plan(&self.schedule, saved.as_ref(), &self.settings) };
+                self.check =
+                    Check { from_saved, ..Check::plan(&self.geometry, &self.schedule, saved.as_ref(), &self.settings) };
             } else if let Some(why) = self.check.distrust.take() {
                 self.distrust_saved(why, actions);
             } else if self.paused || !self.next_stage(now, actions) {
@@ -235,6 +252,10 @@ impl Engine {
                 return self.after_judging(now, actions);
             }
             CheckStage::Evidence => {
+                // Without contents, and behind the others: the room for evidence is for those that have some.
+                for finding in self.check.found.iter().skip(MAX_EVIDENCE) {
+                    actions.push(Action::Report(Box::new(finding.clone()), None));
+                }
                 self.conclude_check(now, true, actions);
                 return false;
             }
@@ -247,11 +268,7 @@ impl Engine {
             self.conclude_check(now, true, actions);
             return false;
         }
-        // What goes beyond is reported without contents.
         self.check.evidence = self.check.found.iter().take(MAX_EVIDENCE).cloned().collect();
-        for finding in self.check.found.iter().skip(MAX_EVIDENCE) {
-            actions.push(Action::Report(Box::new(finding.clone()), None));
-        }
         self.check.stage = CheckStage::Evidence;
         true
     }
@@ -259,7 +276,7 @@ impl Engine {
     /// The saved ledger does not hold: everything that was judged by it is forgotten, and the tags are heard instead.
     fn distrust_saved(&mut self, why: String, actions: &mut Vec<Action>) {
         actions.push(Action::Record(Record::StateDistrusted { why }));
-        let mut check = Check::plan(&self.schedule, None, &self.settings);
+        let mut check = Check::plan(&self.geometry, &self.schedule, None, &self.settings);
         check.stop_asked = self.check.stop_asked;
         check.from_saved = self.check.from_saved;
         self.check = check;
@@ -271,9 +288,9 @@ impl Engine {
         let findings = if complete { std::mem::take(&mut self.check.found) } else { Vec::new() };
         let whole = complete && !self.check.window_only && !self.check.probe_only;
         let broken = complete && self.check.counts.findings > 0;
-        let known = findings.iter().filter(|finding| finding.known).count() as u64;
-        let new = findings.len() as u64 > known;
-        let new_keys: Vec<_> = findings.iter().map(Finding::key).collect();
+        let new = if complete { self.check.counts.findings - self.check.known } else { 0 };
+        let unlisted = if complete { std::mem::take(&mut self.check.unlisted) } else { Vec::new() };
+        let new_keys: Vec<_> = findings.iter().map(Finding::key).chain(unlisted.iter().copied()).collect();
         if !silent {
             self.checked = Some(self.check.counts);
             let verdict = match (broken, whole) {
@@ -281,7 +298,7 @@ impl Engine {
                 (_, true) => Overall::Intact,
                 _ => Overall::Incomplete,
             };
-            actions.push(Action::Judged(Box::new(self.judgement(now, verdict, findings))));
+            actions.push(Action::Judged(Box::new(self.judgement(now, verdict, (whole, complete), findings, unlisted))));
         }
         if self.settings.mode == Mode::Check {
             // A read that does not return was reported when it was met.
@@ -295,8 +312,8 @@ impl Engine {
             return self.exit(outcome, actions);
         }
         self.remember_all(&new_keys);
-        if new {
-            self.new_findings += self.check.counts.findings - known;
+        if new > 0 {
+            self.new_findings += new;
             self.act_on_finding();
             if self.settings.on_finding != OnFinding::Continue {
                 // Nothing is written any more and nothing needs saving: the state stays as it was found.
@@ -328,8 +345,14 @@ impl Engine {
         self.open_epoch(why);
     }
 
-    fn judgement(&self, now: Now, verdict: Overall, mut findings: Vec<Finding>) -> Judgement {
-        findings.truncate(MAX_LISTED);
+    fn judgement(
+        &self,
+        now: Now,
+        verdict: Overall,
+        (whole, complete): (bool, bool),
+        findings: Vec<Finding>,
+        unlisted: Vec<FindingKey>,
+    ) -> Judgement {
         let current = self.recovered.state() == State::Current;
         let saved = self.recovered.saved().filter(|_| current);
         let known = saved.map(|saved| saved.window.end()).or(self.check.attestation.highest_seq().map(Seq::next));
@@ -348,7 +371,15 @@ impl Engine {
             blocks: self.check.counts,
             bytes: self.bytes,
             elapsed_s: (now.mono_ns - self.started.unwrap_or(now.mono_ns)) as f64 / 1e9,
+            // An interrupted check accuses nobody, and has nothing to say about what it met.
+            known: if complete { self.check.known } else { 0 },
+            classes: self.check.causes.by_class().clone().into_iter().filter(|_| complete).collect(),
+            causes: match complete {
+                true => self.check.causes.conclude(Some(&self.check.counts).filter(|_| whole)),
+                false => CauseList::default(),
+            },
             findings,
+            unlisted,
         }
     }
 
@@ -415,8 +446,12 @@ impl Engine {
     /// A block of the check with a broken promise, diagnosed.
     pub(super) fn found_in_check(&mut self, op: OpId, finding: Finding) {
         self.check.counts.findings += 1;
+        self.check.known += u64::from(finding.known);
+        self.check.causes.add(&finding);
         if self.check.found.len() < MAX_LISTED {
             self.check.found.push(finding);
+        } else if !finding.known && self.check.unlisted.len() < MAX_KNOWN {
+            self.check.unlisted.push(finding.key());
         }
         self.ops.finish(op);
     }

@@ -78,6 +78,8 @@ impl Engine {
             expected_seq: block.and_then(|_| legal.expected()),
             found_seq: None,
             found: None,
+            expected: None,
+            reads: Vec::new(),
             persistence: Persistence::Persistent,
             proved_by: guarantee.map(|guarantee| guarantee.proved_by),
             known: false,

@@ -5,18 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::action::{Action, Outcome, Record};
 use super::check::Check;
 use super::event::{Command, Event, Fault, Fired, OpId, Reason};
+use super::known::Known;
 use super::operations::{Operations, Stage};
 use super::saves::Saves;
 use super::settings::{FlushEvery, Mode, OnFinding, Settings};
 use super::trigger::Trigger;
 use super::{Startup, Status};
 use crate::ledger::{Ledger, Recovered};
-use crate::report::{BlockCounts, ByteCounts, FindingKey};
+use crate::report::{BlockCounts, ByteCounts};
 use crate::schedule::Schedule;
 use crate::vocabulary::{Geometry, Now, Seq};
-
-/// Findings remembered as known: 65,536 of some 50 bytes, 3 MiB. Beyond, an old one would be reported again.
-pub(super) const MAX_KNOWN: usize = 1 << 16;
 
 /// What the engine is at.
 #[derive(Clone, Debug)]
@@ -86,7 +84,7 @@ pub struct Engine {
     /// No write is assigned before this time (`rate`).
     pub(super) write_not_before: u64,
     pub(super) issued_since_start: u64,
-    pub(super) known: BTreeSet<FindingKey>,
+    pub(super) known: Known,
     pub(super) new_findings: u64,
     pub(super) broken: bool,
     pub(super) bytes: ByteCounts,
@@ -123,7 +121,7 @@ impl Engine {
         let Startup { geometry, run, saved, known, nonce_seed } = startup;
         let schedule = Schedule::new(&geometry, run);
         let saved = saved.filter(|_| !settings.ignore_state);
-        let check = Check::plan(&schedule, saved.as_ref(), &settings);
+        let check = Check::plan(&geometry, &schedule, saved.as_ref(), &settings);
         let recovered = match saved {
             Some(saved) => Recovered::from_saved(schedule, saved),
             None => Recovered::rebuilt(schedule, settings.promise, None, &crate::ledger::Attestation::default()),
@@ -157,7 +155,7 @@ impl Engine {
             paused: false,
             write_not_before: 0,
             issued_since_start: 0,
-            known,
+            known: Known::from_oldest(known),
             new_findings: 0,
             broken: false,
             bytes: ByteCounts::default(),
@@ -393,7 +391,7 @@ impl Engine {
         let ledger = self.ledger.take().expect("it was running");
         self.inherited = self.inherited.max(ledger.reserved());
         let left = ledger.checkpoint(ledger.checkpoint_number(), ledger.reserved(), false, now);
-        self.check = Check::plan(&self.schedule, Some(&left), &self.settings);
+        self.check = Check::plan(&self.geometry, &self.schedule, Some(&left), &self.settings);
         self.check.from_saved = false;
         self.restart_trigger();
         self.recovered = Recovered::from_saved(self.schedule, left);

@@ -11,6 +11,7 @@ mod deadline;
 #[allow(clippy::module_inception, reason = "the room is named after the thing in it")]
 mod engine;
 mod event;
+mod known;
 mod operations;
 mod reads;
 mod saves;
@@ -29,8 +30,6 @@ pub use event::{Command, Event, Fault, Fired, OpId, Reason};
 pub use settings::{FlushEvery, Mode, OnFinding, OnStart, Settings, Then, TriggerIo};
 pub use status::Status;
 
-use std::collections::BTreeSet;
-
 use crate::ledger::Checkpoint;
 use crate::report::FindingKey;
 use crate::vocabulary::{Geometry, RunId};
@@ -44,8 +43,8 @@ pub struct Startup {
     pub run: RunId,
     /// The newest sound ledger that was saved; `None` when there is none.
     pub saved: Option<Checkpoint>,
-    /// Findings that were reported before.
-    pub known: BTreeSet<FindingKey>,
+    /// Findings that were reported before, oldest first.
+    pub known: Vec<FindingKey>,
     /// Chance, as an argument: nonces are derived from it. Fresh at each start.
     pub nonce_seed: u64,
 }

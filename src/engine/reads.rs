@@ -3,7 +3,7 @@
 use super::action::Action;
 use super::check::outrun_in_words;
 use super::deadline::occasion;
-use super::engine::{Engine, MAX_KNOWN, Phase};
+use super::engine::{Engine, Phase};
 use super::event::{Fault, OpId};
 use super::operations::{Stage, Task};
 use super::triage::{Diagnosis, Sighting, Triage};
@@ -12,7 +12,7 @@ use super::{Mode, Record};
 use crate::ledger::{Epochs, Ledger, Legal, ProvedBy, Rule, WriteState};
 use crate::report::{Finding, FindingKey};
 use crate::tag::{Claims, Class, Inspection, Verdict};
-use crate::vocabulary::{Block, Now};
+use crate::vocabulary::{Block, Issue, Now};
 
 impl Engine {
     /// A read has ended. Only bytes that were read are judged.
@@ -214,7 +214,7 @@ impl Engine {
             finding.known = self.known.contains(&finding.key());
             return self.found_in_check(op, finding);
         }
-        finding.known = !self.remember(finding.key());
+        finding.known = !self.known.remember(finding.key());
         let known = finding.known;
         // Where a home was read, the buffer has that.
         actions.push(Action::Report(Box::new(finding), triage.home.is_none().then_some(op)));
@@ -225,17 +225,9 @@ impl Engine {
         self.settled(now, op, None, actions);
     }
 
-    /// Whether the finding is new.
-    fn remember(&mut self, key: FindingKey) -> bool {
-        if self.known.len() >= MAX_KNOWN {
-            self.known.pop_first();
-        }
-        self.known.insert(key)
-    }
-
     pub(super) fn remember_all(&mut self, keys: &[FindingKey]) {
         keys.iter().for_each(|key| {
-            self.remember(*key);
+            self.known.remember(*key);
         });
     }
 
@@ -277,6 +269,7 @@ impl Engine {
             block: operation.block,
             offset: self.geometry.offset_of(operation.block),
             expected_seq: legal.expected(),
+            expected: expected_issue(&legal),
             found_seq: found.map(|issue| issue.seq),
             found,
             persistence: diagnosis.persistence,
@@ -292,6 +285,7 @@ impl Engine {
             confirmed,
             errno: diagnosis.fault.as_ref().map(|fault| fault.errno).filter(|errno| *errno != 0),
             occasion: occasion(&operation.task),
+            reads: diagnosis.reads.clone(),
             cuts: self.cuts(),
             contents: broken.map_or(0, |broken| broken.contents),
             wall_ns: now.wall_ns,
@@ -362,5 +356,17 @@ impl Engine {
             }
             self.scan = Some(ahead);
         }
+    }
+}
+
+/// The issue that a block should at least hold, where the epochs tell which it was.
+fn expected_issue(legal: &Legal) -> Option<Issue> {
+    match legal.rule {
+        Rule::Exactly(issue) => Some(issue),
+        Rule::AtLeast(guarantee) => {
+            let epoch = legal.epochs.required_for(guarantee.seq)?.epoch;
+            Some(Issue { seq: guarantee.seq, epoch })
+        }
+        Rule::Anything => None,
     }
 }

@@ -1,6 +1,6 @@
 //! The engine over a perfect disk, step by step. What happens on an imperfect one is the simulator's to show.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{Action, Command, Engine, Event, Fault, Mode, OpId, Outcome, Settings, Startup};
 use crate::ledger::Checkpoint;
@@ -49,7 +49,7 @@ impl Bench {
     fn restart(blocks: u64, settings: Settings, slot: Checkpoint, disk: BTreeMap<Block, Vec<u8>>) -> Self {
         let saved = Some(Checkpoint::decode(slot.number, &slot.encode()).unwrap());
         let geometry = geometry(blocks);
-        let startup = Startup { geometry, run: RUN, saved, known: BTreeSet::new(), nonce_seed: slot.number };
+        let startup = Startup { geometry, run: RUN, saved, known: Vec::new(), nonce_seed: slot.number };
         let engine = Engine::new(startup, settings);
         let buffers = vec![vec![0; 4096]; engine.operations() as usize];
         Bench {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::event::Fault;
-use crate::report::Persistence;
+use crate::report::{Persistence, Sight};
 use crate::tag::{Broken, Class, Inspection, Verdict};
 use crate::vocabulary::Block;
 
@@ -24,6 +24,15 @@ impl Sighting {
             Verdict::Broken(broken) => Sighting::Broken(Arc::clone(broken)),
             _ => Sighting::Fine,
         }
+    }
+
+    fn told(&self) -> Sight {
+        let (contents, errno) = match self {
+            Sighting::Fine => (None, None),
+            Sighting::Broken(broken) => (Some(broken.contents), None),
+            Sighting::Unreadable(fault) => (None, Some(fault.errno).filter(|errno| *errno != 0)),
+        };
+        Sight { class: self.class(), contents, errno }
     }
 
     fn class(&self) -> Option<Class> {
@@ -52,6 +61,8 @@ pub(super) struct Diagnosis {
     /// The first sighting that shows the class.
     pub(super) broken: Option<Arc<Broken>>,
     pub(super) fault: Option<Fault>,
+    /// Every read, the first one first.
+    pub(super) reads: Vec<Sight>,
 }
 
 impl Triage {
@@ -106,6 +117,7 @@ impl Triage {
             Sighting::Unreadable(fault) => Some(fault.clone()),
             _ => None,
         });
-        Diagnosis { class, persistence, broken, fault }
+        let reads = self.sightings.iter().map(Sighting::told).collect();
+        Diagnosis { class, persistence, broken, fault, reads }
     }
 }

@@ -218,6 +218,34 @@ impl AtomRun {
     }
 }
 
+impl AtomRun {
+    /// In words that fit half a line: which write, of where.
+    #[must_use]
+    pub fn brief(&self, pass_of: impl Fn(Seq) -> u64) -> String {
+        let AtomRun { first, last, holds } = self;
+        let which = if first == last { format!("atom {first}") } else { format!("atoms {first}-{last}") };
+        let said = |said: &Said| {
+            let place = if said.in_place { String::new() } else { format!(" of block {}", said.block) };
+            format!("write {} (pass {}), epoch {}{place}", said.seq, pass_of(said.seq), said.epoch)
+        };
+        match holds {
+            Holds::Sound(tag) => format!("{which}: {}", said(tag)),
+            Holds::Damaged(tag) => format!("{which}: CHECKSUM WRONG; the tag says {}", said(tag)),
+            Holds::Constant { byte } => format!("{which}: constant {byte:02x}"),
+            Holds::Other => format!("{which}: nothing that scrubd wrote, or damaged beyond telling"),
+        }
+    }
+
+    /// The tag, where there is one.
+    #[must_use]
+    pub fn said(&self) -> Option<&Said> {
+        match &self.holds {
+            Holds::Sound(said) | Holds::Damaged(said) => Some(said),
+            Holds::Constant { .. } | Holds::Other => None,
+        }
+    }
+}
+
 impl Difference {
     /// In words, a line each.
     #[must_use]

@@ -2,7 +2,8 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | `finding.json` | the finding, as reported |
+//! | `summary.txt` | what was promised and what is there instead, for anybody |
+//! | `finding.json` | the finding, as reported, and its circumstances |
 //! | `found.bin` | the block as it was read |
 //! | `expected.bin` | the block as rebuilt, where it can be |
 //! | `diff.txt` | the difference, for people |
@@ -40,6 +41,8 @@ pub struct Evidence<'a, F> {
     pub found: &'a [u8],
     /// What should have been there.
     pub expected: Option<&'a [u8]>,
+    /// The account of it for somebody who does not know scrubd.
+    pub summary: &'a str,
     /// The difference, as readable text.
     pub diff: &'a str,
     /// The block before.
@@ -80,6 +83,8 @@ pub struct EvidenceRoom {
     kept: u64,
     bytes: u64,
     left_out: u64,
+    /// As `LEFT_OUT` says it.
+    left_out_noted: u64,
     bounds: (u64, u64),
 }
 
@@ -98,8 +103,15 @@ impl EvidenceRoom {
     /// When it cannot be created, read or tidied.
     pub fn open_with_bounds(state_dir: &Path, findings: u64, bytes: u64) -> Result<EvidenceRoom, EvidenceError> {
         let dir = state_dir.join(names::FINDINGS);
-        let mut room =
-            EvidenceRoom { dir: dir.clone(), next: 1, kept: 0, bytes: 0, left_out: 0, bounds: (findings, bytes) };
+        let mut room = EvidenceRoom {
+            dir: dir.clone(),
+            next: 1,
+            kept: 0,
+            bytes: 0,
+            left_out: 0,
+            left_out_noted: 0,
+            bounds: (findings, bytes),
+        };
         room.count().map(|()| room).map_err(|source| EvidenceError { path: dir, source })
     }
 
@@ -109,7 +121,19 @@ impl EvidenceRoom {
         self.left_out
     }
 
-    /// Keeps the evidence of a finding durably, or counts it where the bounds are reached.
+    /// There is room for no finding more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.kept >= self.bounds.0 || self.bytes >= self.bounds.1
+    }
+
+    /// Counts a finding whose evidence is not kept.
+    pub fn leave_out(&mut self) {
+        self.left_out += 1;
+    }
+
+    /// Keeps the evidence of a finding durably, or counts it where the bounds are reached: see
+    /// [`EvidenceRoom::note_left_out`].
     ///
     /// # Errors
     /// It is not there, or not known to be durable. The next finding is tried anew.
@@ -118,6 +142,7 @@ impl EvidenceRoom {
         let finding = serde_json::to_vec_pretty(evidence.finding)
             .map_err(|error| EvidenceError { path: path.join("finding.json"), source: error.into() })?;
         let files = [
+            ("summary.txt", Some(evidence.summary.as_bytes())),
             ("finding.json", Some(finding.as_slice())),
             ("found.bin", Some(evidence.found)),
             ("expected.bin", evidence.expected),
@@ -128,7 +153,8 @@ impl EvidenceRoom {
         let files = files.iter().filter_map(|(name, contents)| Some((*name, (*contents)?)));
         let bytes = files.clone().map(|(_, contents)| contents.len() as u64).sum::<u64>();
         if self.kept >= self.bounds.0 || self.bytes.saturating_add(bytes) > self.bounds.1 {
-            return self.leave_out();
+            self.left_out += 1;
+            return Ok(Kept::LeftOut(self.left_out));
         }
         let new = self.dir.join(NEW);
         let number = self.next;
@@ -171,17 +197,26 @@ impl EvidenceRoom {
         sync_dir(&self.dir).map_err(at(&self.dir))
     }
 
-    fn leave_out(&mut self) -> Result<Kept, EvidenceError> {
-        self.left_out += 1;
+    /// Writes durably how many findings were left out, when that has changed: once for many, as thousands may be left
+    /// out at once.
+    ///
+    /// # Errors
+    /// The count on disk is an older one. The next call tries again.
+    pub fn note_left_out(&mut self) -> Result<(), EvidenceError> {
+        if self.left_out == self.left_out_noted {
+            return Ok(());
+        }
         let (findings, bytes) = self.bounds;
         let path = self.dir.join(LEFT_OUT);
         let note = format!(
             "{} findings were left out: evidence is kept of at most {findings} findings, {bytes} bytes in all.\n\
-             They are in the event log.\n",
+             The event log has them one by one, but for those beyond the first 1000 of a check: these are counted,\n\
+             and grouped by what they have in common, in its verdict.\n",
             self.left_out
         );
         replace_durably(&path, note.as_bytes()).map_err(|source| EvidenceError { path, source })?;
-        Ok(Kept::LeftOut(self.left_out))
+        self.left_out_noted = self.left_out;
+        Ok(())
     }
 
     fn count(&mut self) -> io::Result<()> {
@@ -202,7 +237,7 @@ impl EvidenceRoom {
         let note = self.dir.join(LEFT_OUT);
         match fs::read(&note) {
             Ok(text) => match first_word(&text) {
-                Some(count) => self.left_out = count,
+                Some(count) => (self.left_out, self.left_out_noted) = (count, count),
                 // Not ours any more: kept aside, as counting on from nothing over it would hide that there was a count.
                 None => fs::rename(&note, self.dir.join("LEFT_OUT.unreadable"))?,
             },
@@ -238,7 +273,8 @@ mod tests {
     use super::*;
 
     fn evidence(finding: &Value) -> Evidence<'_, Value> {
-        Evidence { finding, found: &[1; 600], expected: None, diff: "bit 3", before: Some(&[2; 300]), after: None }
+        let (summary, diff) = ("torn", "bit 3");
+        Evidence { finding, found: &[1; 600], expected: None, summary, diff, before: Some(&[2; 300]), after: None }
     }
 
     fn numbers(dir: &Path) -> Vec<String> {
@@ -256,7 +292,7 @@ mod tests {
             let mut room = EvidenceRoom::open(dir.path()).unwrap();
             let path = dir.path().join("findings").join(number.to_string());
             assert_eq!(room.keep(&evidence(&finding)).unwrap(), Kept::At { number, path: path.clone() });
-            assert_eq!(numbers(&path), ["before.bin", "diff.txt", "finding.json", "found.bin"]);
+            assert_eq!(numbers(&path), ["before.bin", "diff.txt", "finding.json", "found.bin", "summary.txt"]);
             assert_eq!(fs::read(path.join("found.bin")).unwrap(), [1; 600]);
             let read: Value = serde_json::from_slice(&fs::read(path.join("finding.json")).unwrap()).unwrap();
             assert_eq!(read, finding);
@@ -272,8 +308,10 @@ mod tests {
             let mut room = open();
             (0..2).for_each(|_| assert!(matches!(room.keep(&evidence(&finding)), Ok(Kept::At { .. }))));
             assert_eq!(room.keep(&evidence(&finding)).unwrap(), Kept::LeftOut(1));
+            room.note_left_out().unwrap();
             let mut room = open();
             assert_eq!(room.keep(&evidence(&finding)).unwrap(), Kept::LeftOut(2));
+            room.note_left_out().unwrap();
             assert_eq!(open().left_out(), 2);
             let note = fs::read_to_string(dir.path().join("findings/LEFT_OUT")).unwrap();
             assert!(note.starts_with("2 findings were left out"), "{note}");

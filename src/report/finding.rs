@@ -7,7 +7,7 @@ use crate::tag::Class;
 use crate::vocabulary::{Block, Issue, Seq, hexadecimal};
 
 /// What reading again showed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Persistence {
     /// The same again: the medium, or what was written to it.
@@ -32,6 +32,35 @@ pub enum Occasion {
     Scan,
 }
 
+/// What one read of the block showed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sight {
+    /// What seemed wrong; `None` where nothing did.
+    pub class: Option<Class>,
+    /// Hash of what was read, as in [`Finding::contents`]; `None` where nothing seemed wrong, or nothing was read.
+    #[serde(with = "some_hexadecimal")]
+    pub contents: Option<u64>,
+    /// The read error.
+    pub errno: Option<i32>,
+}
+
+mod some_hexadecimal {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(word: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+        match word {
+            Some(word) => serializer.collect_str(&format_args!("{word:016x}")),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        let word = text.map(|text| u64::from_str_radix(&text, 16).map_err(|_| D::Error::custom("no hexadecimal word")));
+        word.transpose()
+    }
+}
+
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -45,6 +74,9 @@ pub struct Finding {
     pub expected_seq: Option<Seq>,
     /// The write that was found.
     pub found_seq: Option<Seq>,
+    /// The issue that the block should at least hold.
+    #[serde(default)]
+    pub expected: Option<Issue>,
     /// The issue that was found.
     pub found: Option<Issue>,
     /// What reading again showed.
@@ -65,6 +97,9 @@ pub struct Finding {
     pub errno: Option<i32>,
     /// On what occasion.
     pub occasion: Occasion,
+    /// What the reads showed, the first one first: the mismatch, and each time that it was read again.
+    #[serde(default)]
+    pub reads: Vec<Sight>,
     /// Cuts that the run had survived by then.
     pub cuts: u64,
     /// Hash of what was read: the same finding again is known by it.

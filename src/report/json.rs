@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 
+use super::causes::{Cause, CauseList};
 use super::finding::{Finding, Persistence};
 use super::judgement::{BlockCounts, ByteCounts, Frontiers, Judgement, Overall};
 use crate::ledger::{ProvedBy, State};
@@ -33,6 +34,10 @@ pub struct Summary {
     pub bytes: ByteCounts,
     /// How long it took, in seconds.
     pub elapsed_s: f64,
+    /// What findings have in common, those that are not listed included.
+    pub causes: CauseList,
+    /// Findings that were reported before: the true count.
+    pub known: u64,
     /// The first [`super::MAX_LISTED`] findings.
     pub findings: Vec<Finding>,
 }
@@ -79,6 +84,8 @@ impl From<Judgement> for Summary {
             blocks: judgement.blocks.into(),
             bytes: judgement.bytes,
             elapsed_s: judgement.elapsed_s,
+            causes: judgement.causes,
+            known: judgement.known,
             findings: judgement.findings,
         }
     }
@@ -97,6 +104,8 @@ impl Summary {
             blocks: Blocks { total: Some(blocks), ..Blocks::default() },
             bytes: ByteCounts::default(),
             elapsed_s: 0.0,
+            causes: CauseList::default(),
+            known: 0,
             findings: Vec::new(),
         }
     }
@@ -116,6 +125,16 @@ struct Line<'a> {
     bytes: ByteCounts,
     elapsed_s: f64,
     findings: Vec<Listed<'a>>,
+    causes: &'a [Cause],
+    /// Findings that no listed cause explains.
+    causes_left_out: LeftOut,
+}
+
+#[derive(Serialize)]
+struct LeftOut {
+    causes: u64,
+    findings: u64,
+    alone: u64,
 }
 
 #[derive(Serialize)]
@@ -142,7 +161,8 @@ impl<'a> From<&'a Finding> for Listed<'a> {
 /// The line, without its end.
 #[must_use]
 pub fn line(target: &str, run_id: RunId, summary: &Summary) -> String {
-    let Summary { verdict, promise, state, proved_by, frontiers, blocks, bytes, elapsed_s, ref findings } = *summary;
+    let Summary { verdict, promise, state, proved_by, frontiers, blocks, bytes, elapsed_s, .. } = *summary;
+    let CauseList { listed, further, further_findings, alone } = &summary.causes;
     let line = Line {
         schema: SCHEMA,
         target,
@@ -155,13 +175,17 @@ pub fn line(target: &str, run_id: RunId, summary: &Summary) -> String {
         blocks,
         bytes,
         elapsed_s,
-        findings: findings.iter().map(Listed::from).collect(),
+        findings: summary.findings.iter().map(Listed::from).collect(),
+        causes: listed,
+        causes_left_out: LeftOut { causes: *further, findings: *further_findings, alone: *alone },
     };
     serde_json::to_string(&line).expect("plain values have a JSON form")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::super::finding::Occasion;
     use super::*;
 
@@ -175,6 +199,8 @@ mod tests {
             expected_seq: Some(Seq(44)),
             found_seq: Some(Seq(41)),
             found: None,
+            expected: None,
+            reads: Vec::new(),
             persistence: Persistence::Persistent,
             proved_by: Some(ProvedBy::Checkpoint),
             known: false,
@@ -207,7 +233,11 @@ mod tests {
             blocks: BlockCounts { total: 24, intact: 20, rolled_back: 1, interrupted: 1, unwritten: 0, findings: 2 },
             bytes: ByteCounts { written: 0, verified: 1_572_864 },
             elapsed_s: 0.25,
+            known: 1,
+            classes: BTreeMap::from([(Class::LostWrite, 1), (Class::Unreadable, 1)]),
+            causes: CauseList { alone: 2, ..CauseList::default() },
             findings: vec![finding, unreadable],
+            unlisted: Vec::new(),
         }
     }
 
@@ -223,7 +253,8 @@ mod tests {
             r#""findings":[{"class":"lost_write","block":17,"offset":2162688,"expected_seq":44,"found_seq":41,"#,
             r#""persistence":"persistent","proved_by":"checkpoint","known":false,"detail":"a \"quoted\"\nword"},"#,
             r#"{"class":"unreadable","block":17,"offset":2162688,"expected_seq":null,"found_seq":null,"#,
-            r#""persistence":"transient","proved_by":null,"known":true,"detail":""}]}"#,
+            r#""persistence":"transient","proved_by":null,"known":true,"detail":""}],"#,
+            r#""causes":[],"causes_left_out":{"causes":0,"findings":0,"alone":2}}"#,
         );
         assert_eq!(line("bay3", RUN, &judgement().into()), golden);
     }
@@ -267,7 +298,8 @@ mod tests {
             r#""promise":"fua","state":null,"proved_by":null,"#,
             r#""frontiers":{"durable":null,"issued":null,"reserved":null},"#,
             r#""blocks":{"total":24,"intact":null,"rolled_back":null,"interrupted":null,"unwritten":null,"findings":null},"#,
-            r#""bytes":{"written":0,"verified":0},"elapsed_s":0.0,"findings":[]}"#,
+            r#""bytes":{"written":0,"verified":0},"elapsed_s":0.0,"findings":[],"#,
+            r#""causes":[],"causes_left_out":{"causes":0,"findings":0,"alone":0}}"#,
         );
         assert_eq!(line, golden);
     }

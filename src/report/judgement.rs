@@ -1,9 +1,13 @@
 //! The verdict over a whole region. Pure.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::finding::Finding;
+use super::causes::CauseList;
+use super::finding::{Finding, FindingKey};
 use crate::ledger::{ProvedBy, State};
+use crate::tag::Class;
 use crate::vocabulary::{Promise, Seq};
 
 /// Findings listed; `BlockCounts::findings` counts them all.
@@ -77,6 +81,15 @@ pub struct Judgement {
     pub bytes: ByteCounts,
     /// How long it took, in seconds.
     pub elapsed_s: f64,
+    /// Findings among them that were reported before: the true count.
+    pub known: u64,
+    /// Findings by class: the true counts.
+    pub classes: BTreeMap<Class, u64>,
+    /// What findings have in common, those that are not listed included.
+    pub causes: CauseList,
     /// The first [`MAX_LISTED`] findings.
     pub findings: Vec<Finding>,
+    /// New findings beyond those, as far as they are remembered: told by their number and their causes alone.
+    #[serde(skip)]
+    pub unlisted: Vec<FindingKey>,
 }

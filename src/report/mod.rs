@@ -3,12 +3,14 @@
 mod finding;
 mod judgement;
 
+pub mod account;
 pub mod atoms;
+pub mod causes;
 pub mod event_log;
 pub mod evidence;
 pub mod json;
 pub mod quarantine;
 pub mod text;
 
-pub use finding::{Finding, FindingKey, Occasion, Persistence};
+pub use finding::{Finding, FindingKey, Occasion, Persistence, Sight};
 pub use judgement::{BlockCounts, ByteCounts, Frontiers, Judgement, MAX_LISTED, Overall};

@@ -1,11 +1,17 @@
 //! Findings, verdicts and numbers in words, for people. Pure.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::causes::CauseList;
 use super::finding::{Finding, Persistence};
 use super::judgement::{BlockCounts, Frontiers, Judgement, MAX_LISTED, Overall};
 use crate::ledger::{Guarantee, ProvedBy, State};
+use crate::tag::Class;
 use crate::vocabulary::{Promise, RunId, Seq};
+
+/// Findings told one by one where their causes are told before: a screen of them.
+const SHOWN_GROUPED: usize = 20;
 
 /// A number with its thousands apart: `1,234,567`.
 #[must_use]
@@ -135,16 +141,49 @@ pub fn verdict(target: &str, run: RunId, judgement: &Judgement) -> String {
     if rolled_back + interrupted > 0 {
         lines.push("             rolled back and interrupted blocks are losses that the promise allows".to_owned());
     }
-    let known = judgement.findings.iter().filter(|finding| finding.known).count() as u64;
-    if known > 0 {
-        lines.push(format!("  known      {} of the findings listed were reported before", count(known)));
+    if judgement.known > 0 {
+        lines.push(format!("  known      {} of the findings reported before", count(judgement.known)));
     }
-    lines.extend(judgement.findings.iter().map(finding));
-    if findings > judgement.findings.len() as u64 {
-        let left = findings - judgement.findings.len() as u64;
-        lines.push(format!("  and {} more, beyond the first {MAX_LISTED}", count(left)));
-    }
+    lines.extend(classes(&judgement.classes));
+    lines.extend(causes(&judgement.causes));
+    lines.extend(listed(&judgement.findings, findings, !judgement.causes.listed.is_empty()));
     lines.join("\n")
+}
+
+/// Findings by class, where there are several.
+fn classes(classes: &BTreeMap<Class, u64>) -> Option<String> {
+    let told: Vec<String> = classes.iter().map(|(class, number)| format!("{} {class}", count(*number))).collect();
+    (classes.values().sum::<u64>() > 1).then(|| format!("  classes    {}", told.join(", ")))
+}
+
+/// What findings have in common, a line each.
+#[must_use]
+pub fn causes(list: &CauseList) -> Vec<String> {
+    let mut lines: Vec<String> = list.listed.iter().map(|cause| format!("  in common  {}", cause.words)).collect();
+    if list.further > 0 {
+        let (findings, causes) = (counted(list.further_findings, "finding"), counted(list.further, "group"));
+        lines.push(format!("  in common  and {findings} more in {causes} or more"));
+    }
+    if !lines.is_empty() && list.alone > 0 {
+        lines.push(format!("  in common  {} with nothing in common with another", counted(list.alone, "finding")));
+    }
+    lines
+}
+
+/// Findings one by one: so many that a person reads them, where their causes are told.
+#[must_use]
+pub fn listed(findings: &[Finding], total: u64, grouped: bool) -> Vec<String> {
+    let shown = findings.len().min(if grouped { SHOWN_GROUPED } else { MAX_LISTED });
+    let mut lines: Vec<String> = findings[..shown].iter().map(finding).collect();
+    let (in_json, all) = (findings.len() as u64, total.max(findings.len() as u64));
+    if all > shown as u64 {
+        let left = count(all - shown as u64);
+        lines.push(match in_json > shown as u64 {
+            true => format!("  and {left} more; --json lists the first {}", count(in_json)),
+            false => format!("  and {left} more, beyond the first {MAX_LISTED}"),
+        });
+    }
+    lines
 }
 
 /// A finding in one or two lines, indented by two.
@@ -223,6 +262,8 @@ mod tests {
             expected_seq: Some(Seq(44)),
             found_seq: Some(Seq(41)),
             found: None,
+            expected: None,
+            reads: Vec::new(),
             persistence: Persistence::Persistent,
             proved_by: Some(ProvedBy::Checkpoint),
             known: false,
@@ -262,7 +303,11 @@ mod tests {
             blocks: BlockCounts { total: 24, intact: 22, rolled_back: 1, interrupted: 0, unwritten: 0, findings: 1 },
             bytes: ByteCounts { written: 0, verified: 24 << 16 },
             elapsed_s: 0.5,
+            known: 1,
+            classes: BTreeMap::from([(Class::LostWrite, 1)]),
+            causes: CauseList::default(),
             findings: vec![Finding { known: true, ..lost_write() }],
+            unlisted: Vec::new(),
         };
         let told = verdict("bay3", RunId([1; 16]), &judgement);
         for words in [
@@ -271,7 +316,7 @@ mod tests {
             "durable 4,500, issued 4,600, reserved unknown",
             "24: 22 intact, 1 rolled back, 0 interrupted, 0 unwritten, 1 finding\n",
             "1.5 MiB in 0.5s (3.0 MiB/s)",
-            "known      1 of the findings listed were reported before",
+            "known      1 of the findings reported before",
             "block 17 at byte 2162688: lost_write, known: write 41 found",
         ] {
             assert!(told.contains(words), "{words}\n{told}");

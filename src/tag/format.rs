@@ -32,6 +32,8 @@ use crate::vocabulary::{Block, Claim, Digest, Epoch, Issue, Promise, RunId, Seq}
 pub const TAG_SIZE: usize = 96;
 /// Where a BLAKE3 digest stands in the first atom, behind the tag.
 pub const DIGEST: std::ops::Range<usize> = TAG_SIZE..TAG_SIZE + 32;
+/// Bytes of an atom that its issue alone does not tell: checksum, promise, durable frontier, checkpoint and wall clock.
+pub const UNTOLD_BY_ISSUE: [std::ops::Range<usize>; 3] = [0..4, 10..11, 64..88];
 /// What a tag starts with, behind its checksum.
 pub const MAGIC: [u8; 4] = *b"scrb";
 /// The format that this version writes and reads.

@@ -14,7 +14,7 @@ mod seal;
 mod tests;
 mod verdict;
 
-pub use format::{DIGEST, MAGIC, TAG_SIZE, Tag, VERSION, checksum_holds, field_at, seal_atom};
+pub use format::{DIGEST, MAGIC, TAG_SIZE, Tag, UNTOLD_BY_ISSUE, VERSION, checksum_holds, field_at, seal_atom};
 pub use inspect::{Inspector, contents_hash};
 pub use seal::Sealer;
 pub use verdict::{Broken, Claims, Class, Inspection, Verdict};

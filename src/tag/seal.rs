@@ -1,8 +1,8 @@
 //! Sealing: a block gets its payload and its tags before it is written. Each byte is filled once and summed once.
 
-use super::format::{DIGEST, Tag, seal_atom};
+use super::format::{DIGEST, Tag, UNTOLD_BY_ISSUE, seal_atom};
 use super::payload::BlockSeed;
-use crate::vocabulary::{Block, Claim, Digest, Geometry, RunId, RunKey};
+use crate::vocabulary::{Block, Claim, Digest, Geometry, Issue, Promise, RunId, RunKey, Seq};
 
 /// What makes and rebuilds the blocks of one run.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +75,22 @@ impl Sealer {
     pub fn tag(&self, block: Block, atom: u32, claim: &Claim) -> Tag {
         let Geometry { block_size, atom: atom_size, digest, .. } = self.geometry;
         Tag { run: self.run, block, atom, claim: *claim, digest, block_size, atom_size }
+    }
+
+    /// A block as far as its issue alone tells it: the payload and half of each tag. What else stood in the tags went with
+    /// them, and is zero here: [`UNTOLD_BY_ISSUE`], and the digest where there is one.
+    #[must_use]
+    pub fn rebuild_from_issue(&self, block: Block, issue: Issue) -> Vec<u8> {
+        let mut bytes = vec![0; self.geometry.block_size as usize];
+        let claim = Claim { issue, durable: Seq(0), promise: Promise::Flush, checkpoint: 0, wall_ns: 0 };
+        self.seal(block, &claim, &mut bytes);
+        for atom in bytes.chunks_exact_mut(self.geometry.atom as usize) {
+            UNTOLD_BY_ISSUE.into_iter().for_each(|untold| atom[untold].fill(0));
+        }
+        if self.geometry.digest == Digest::Blake3 {
+            bytes[DIGEST].fill(0);
+        }
+        bytes
     }
 
     /// One atom as it should be. The digest in a first atom covers the whole block and is not rebuilt here: use

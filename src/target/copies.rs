@@ -79,6 +79,13 @@ pub(crate) fn read(file: &File, region_offset: u64) -> Result<LabelReading, Labe
     newest(COPY_OFFSETS.map(|at| read_copy(file, region_offset.saturating_add(at))))
 }
 
+/// The bytes where the first copy should be.
+pub(crate) fn read_raw(file: &File, region_offset: u64) -> io::Result<[u8; RECORD]> {
+    let mut record = Box::new(Aligned([0; RECORD]));
+    file.read_exact_at(&mut record.0, region_offset)?;
+    Ok(record.0)
+}
+
 fn read_copy(file: &File, at: u64) -> Result<Label, LabelFault> {
     let mut record = Box::new(Aligned([0; RECORD]));
     match file.read_exact_at(&mut record.0, at) {

@@ -20,6 +20,7 @@ mod copies;
 mod direct;
 mod error;
 mod guard;
+mod hardware;
 mod hold;
 mod identity;
 mod init;
@@ -39,6 +40,7 @@ use std::time::Duration;
 
 pub use copies::{LabelReading, newest};
 pub use error::TargetError;
+pub use hardware::{FileSystem, Hardware, file_system, hardware};
 pub use identity::{Identity, Kind, Sameness, TEXT_LIMIT, clean, normal_wwn};
 pub use init::init;
 pub use label::{Label, LabelFault};

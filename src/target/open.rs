@@ -13,6 +13,7 @@ use super::signature;
 use super::sysfs::{self, DevNum, Kernel};
 use super::uevent::Lineage;
 use super::{Access, Expected, LabelState, OpenTarget, Shrunk, Spec};
+use crate::tag::{Tag, checksum_holds};
 use crate::vocabulary::{Geometry, LABEL_AREA};
 
 /// Opens a labelled target for `run` and `check`: alone, guarded, locked, and proven to be the one that was labelled.
@@ -101,9 +102,22 @@ fn judge(held: &Held, offset: u64, expected: Option<&Expected>) -> Result<LabelS
             LabelFault::Damaged { run_claimed, .. } if *run_claimed == expected.run_id => {
                 Ok(LabelState::Gone { fault, expected: expected.clone() })
             }
-            _ => Err(TargetError::Unlabelled { path, offset, fault }),
+            _ => match overwritten(&held.file, expected) {
+                Some(fault) => Ok(LabelState::Gone { fault, expected: expected.clone() }),
+                None => Err(TargetError::Unlabelled { path, offset, fault }),
+            },
         },
     }
+}
+
+/// A block of the run where its label should be: a device whose addresses wrap puts it there, and the cheap ones that do
+/// have no serial either. A tag whose checksum holds is as good a witness as what is left of a label.
+fn overwritten(file: &std::fs::File, expected: &Expected) -> Option<LabelFault> {
+    let label = copies::read_raw(file, expected.geometry.offset).ok()?;
+    let atom = &label[..expected.geometry.atom as usize];
+    let tag = Tag::read(atom).filter(|tag| checksum_holds(atom) && tag.run == expected.run_id)?;
+    let what = format!("block {} of this run is there, write {}", tag.block, tag.claim.issue.seq);
+    Some(LabelFault::Damaged { what, run_claimed: tag.run })
 }
 
 /// The public face of a held target, with what there is to report about it.

@@ -8,6 +8,7 @@
 mod command_line;
 mod damage;
 mod decoder;
+mod evidence;
 mod grid;
 mod kill;
 mod ledgers;

@@ -248,7 +248,7 @@ impl World {
             geometry: self.settings.geometry,
             run: self.settings.run,
             saved,
-            known: self.known.clone(),
+            known: self.known.iter().copied().collect(),
             nonce_seed: self.random.word(),
         };
         self.mode = settings.mode;
