@@ -188,6 +188,11 @@ impl Operations {
         u32::try_from(self.all.iter().filter(|operation| operation.stuck).count()).expect("bounded")
     }
 
+    /// The one that has been stuck for longest.
+    pub(super) fn oldest_stuck(&self) -> Option<&Operation> {
+        self.all.iter().filter(|operation| operation.stuck).min_by_key(|operation| operation.since)
+    }
+
     /// Nothing moves any more: all that is active is stuck, or sealed and not handed to the disk.
     pub(super) fn only_stuck_active(&self) -> bool {
         self.all.iter().all(|operation| matches!(operation.stage, Stage::Free | Stage::Ready) || operation.stuck)

@@ -66,7 +66,10 @@ impl Engine {
     }
 
     fn record_pass(&mut self, now: Now, actions: &mut Vec<Action>) {
-        if self.next.0.is_multiple_of(self.schedule.blocks()) && now.mono_ns >= self.pass_record_not_before {
+        // Not while a checkpoint is being saved: where the state directory hangs, that save is the first to meet it, and
+        // the event log would hold up everything.
+        let quiet = now.mono_ns >= self.pass_record_not_before && !self.saves.in_flight();
+        if self.next.0.is_multiple_of(self.schedule.blocks()) && quiet {
             self.pass_record_not_before = now.mono_ns + PASS_RECORD_NS;
             actions.push(Action::Record(Record::PassWritten { pass: self.next.0 / self.schedule.blocks() - 1 }));
         }
@@ -127,6 +130,7 @@ impl Engine {
 
     pub(super) fn wrote(&mut self, now: Now, op: OpId, result: &Result<(), Fault>, actions: &mut Vec<Action>) {
         assert!(self.in_stage(op, Stage::Writing), "{op:?} was writing");
+        self.note_return(now, op, actions);
         let Task::Write { seq } = self.ops.get(op).task else { unreachable!("only writes write") };
         let Err(fault) = result else {
             let bytes = self.block_bytes();
@@ -192,7 +196,7 @@ impl Engine {
 
     pub(super) fn flushed(&mut self, now: Now, result: &Result<(), Fault>, actions: &mut Vec<Action>) {
         assert!(std::mem::take(&mut self.flushing), "a flush was in flight");
-        self.flush_stuck = false;
+        self.note_flush_return(now, actions);
         let failure = match result {
             Ok(()) => {
                 self.flush_failures = 0;
