@@ -8,11 +8,13 @@
 mod command_line;
 mod damage;
 mod decoder;
+mod frozen;
 mod grid;
 mod kill;
 mod ledgers;
 mod main_job;
 mod memory;
 mod room;
+mod stuck;
 mod threads;
 mod triggers;
