@@ -100,6 +100,8 @@ pub struct Engine {
     pub(super) awaiting_flush: Vec<OpId>,
     /// Triages whose last read, of a home, is judged.
     pub(super) homes_read: Vec<OpId>,
+    /// The newest pass that was written and is not on record yet.
+    pub(super) passed: Option<u64>,
     pub(super) pass_record_not_before: u64,
     /// The promise has become stronger: the epoch waits for a flush.
     pub(super) flush_before_epoch: bool,
@@ -170,6 +172,7 @@ impl Engine {
             rereads: VecDeque::new(),
             awaiting_flush: Vec::new(),
             homes_read: Vec::new(),
+            passed: None,
             pass_record_not_before: 0,
             flush_before_epoch: false,
             why_epoch: "start".to_owned(),

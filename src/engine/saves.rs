@@ -182,6 +182,7 @@ impl Engine {
             self.saves.ahead = u64::try_from(a_second).unwrap_or(u64::MAX).clamp(least, MAX_WINDOW / 2);
             (self.saves.saved_at, self.saves.saved_durable, self.saves.saved_next) =
                 (now.mono_ns, save.durable, self.next);
+            self.record_pass(now, actions);
         }
         if self.trigger_saved(number, result, actions) {
             return;

@@ -34,7 +34,7 @@ impl Engine {
             let Some(op) = self.ops.start(Task::Write { seq }, block) else { return };
             self.next = seq.next();
             self.pace(now);
-            self.record_pass(now, actions);
+            self.note_pass();
             if read_first {
                 self.ops.enter(op, Stage::Reading);
                 actions.push(Action::Read(op, block));
@@ -65,13 +65,20 @@ impl Engine {
         }
     }
 
-    fn record_pass(&mut self, now: Now, actions: &mut Vec<Action>) {
-        // Not while a checkpoint is being saved: where the state directory hangs, that save is the first to meet it, and
-        // the event log would hold up everything.
-        let quiet = now.mono_ns >= self.pass_record_not_before && !self.saves.in_flight();
-        if self.next.0.is_multiple_of(self.schedule.blocks()) && quiet {
+    fn note_pass(&mut self) {
+        if self.next.0.is_multiple_of(self.schedule.blocks()) {
+            self.passed = Some(self.next.0 / self.schedule.blocks() - 1);
+        }
+    }
+
+    /// Puts the newest pass on record, just after a save: a state directory that hangs is met by a save first, which
+    /// holds up nothing, and not by the event log, which would hold up everything.
+    pub(super) fn record_pass(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if now.mono_ns >= self.pass_record_not_before
+            && let Some(pass) = self.passed.take()
+        {
             self.pass_record_not_before = now.mono_ns + PASS_RECORD_NS;
-            actions.push(Action::Record(Record::PassWritten { pass: self.next.0 / self.schedule.blocks() - 1 }));
+            actions.push(Action::Record(Record::PassWritten { pass }));
         }
     }
 

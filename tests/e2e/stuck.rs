@@ -174,7 +174,7 @@ fn a_state_directory_that_hangs_is_no_finding_and_no_trigger_fires_on_a_ledger_t
         let frozen = place.fs.freeze();
         running.until("a word about it", || {
             let status = place.status().expect("the control plane answers");
-            status["warnings"].to_string().contains("the state directory ")
+            status["warnings"].to_string().contains("the state directory does not answer")
         });
         match ask {
             "trigger" => drop(place.room.start(place.command(&["trigger"])).ended().with_code(0)),
