@@ -86,14 +86,15 @@ impl DaemonError {
     pub fn exit_code(&self) -> u8 {
         match self {
             DaemonError::Quarantined(_) | DaemonError::Silent { broken: true, .. } => 65,
-            DaemonError::Silent { .. } | DaemonError::Log(_) | DaemonError::Evidence(_) | DaemonError::State { .. } => {
-                73
-            }
+            DaemonError::Silent { .. }
+            | DaemonError::Socket { .. }
+            | DaemonError::Log(_)
+            | DaemonError::Evidence(_)
+            | DaemonError::State { .. } => 73,
             DaemonError::TriggerFile { .. } | DaemonError::Pool(PoolError::Cpus { .. }) => 78,
             DaemonError::Ring(_)
             | DaemonError::RingFailed(_)
             | DaemonError::Pool(_)
-            | DaemonError::Socket { .. }
             | DaemonError::Resources { .. }
             | DaemonError::Internal(_) => 70,
         }
