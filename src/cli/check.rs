@@ -52,9 +52,13 @@ pub(crate) fn run(args: &Args, no_state: bool) -> Result<u8, Failure> {
     let Ended { judgement, outcome, warnings, .. } = ended;
     let unsaid: Vec<String> = warnings.into_iter().filter(|warning| !logged.contains(warning)).collect();
     unsaid.iter().for_each(|warning| tracing::error!("{warning}"));
+    let mut code = outcome.exit_code();
     if let Some(mut judgement) = judgement {
         if let Some(why) = unprovable(&judgement) {
             tracing::warn!("{why}");
+        }
+        if outcome == Outcome::Kept && proves_nothing(&judgement) {
+            (judgement.verdict, code) = (Overall::Incomplete, Outcome::Incomplete.exit_code());
         }
         // A label that is gone is a broken promise without a block.
         if outcome == Outcome::Broken {
@@ -73,7 +77,7 @@ pub(crate) fn run(args: &Args, no_state: bool) -> Result<u8, Failure> {
             false => format!("{name}: incomplete: not every block was judged"),
         });
     }
-    Ok(outcome.exit_code())
+    Ok(code)
 }
 
 /// What the state directory has to say, and what was reported before.
@@ -92,6 +96,12 @@ fn from_state_dir(layout: &Layout, target: &OpenTarget, no_state: bool) -> (stat
     (loaded, reported)
 }
 
+/// No block holds a write of this run, and no ledger says whether any should: of a fresh target and of one that has lost
+/// everything nothing else is left. The engine finds nothing illegal in that; but nobody who asks may be told "intact".
+fn proves_nothing(judgement: &Judgement) -> bool {
+    judgement.state == State::Missing && judgement.blocks.unwritten == judgement.blocks.total
+}
+
 /// What a check without a ledger cannot know, in words.
 fn unprovable(judgement: &Judgement) -> Option<String> {
     if judgement.state != State::Missing {
@@ -99,9 +109,9 @@ fn unprovable(judgement: &Judgement) -> Option<String> {
     }
     let durable = judgement.frontiers.durable.filter(|durable| durable.0 > 0);
     Some(match durable {
-        _ if judgement.blocks.unwritten == judgement.blocks.total => {
+        _ if proves_nothing(judgement) => {
             "no block holds a write of this run, and without a ledger nothing says whether one should: the target is \
-             fresh, or everything is gone"
+             fresh, or everything is gone, and the verdict is incomplete"
                 .to_owned()
         }
         Some(durable) => format!(

@@ -269,13 +269,7 @@ impl Engine {
         let silent = self.check.probe_only && self.check.found.is_empty() && complete;
         // An interrupted check may yet have met a tag that is ahead of the ledger: it accuses nobody.
         let findings = if complete { std::mem::take(&mut self.check.found) } else { Vec::new() };
-        // No ledger, and no block with a write of this run: of a fresh target and of one that has lost everything
-        // nothing else is left. There is nothing to judge by.
-        let counts = &self.check.counts;
-        let proven = self.settings.mode != Mode::Check
-            || self.recovered.state() != State::Missing
-            || counts.unwritten < counts.total;
-        let whole = complete && proven && !self.check.window_only && !self.check.probe_only;
+        let whole = complete && !self.check.window_only && !self.check.probe_only;
         let broken = complete && self.check.counts.findings > 0;
         let known = findings.iter().filter(|finding| finding.known).count() as u64;
         let new = findings.len() as u64 > known;
@@ -292,7 +286,7 @@ impl Engine {
         if self.settings.mode == Mode::Check {
             // A read that does not return was reported when it was met.
             self.broken = broken || self.new_findings > 0;
-            return self.exit(if complete && proven { Outcome::Kept } else { Outcome::Incomplete }, actions);
+            return self.exit(if complete { Outcome::Kept } else { Outcome::Incomplete }, actions);
         }
         if !complete {
             // Something was met that nobody may be accused of yet: not "all promises kept" either.
