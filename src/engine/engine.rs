@@ -504,7 +504,7 @@ impl Engine {
             reads_in_flight: self.ops.reading(),
             bytes: self.bytes,
             findings: self.new_findings,
-            cuts: ledger.map_or(0, |ledger| ledger.totals().cuts),
+            cuts: self.cuts(),
             checked: self.checked,
             state: Some(self.recovered.state()),
             checkpoint: ledger.map_or(0, Ledger::checkpoint_number),

@@ -189,3 +189,17 @@ fn a_state_directory_that_hangs_is_no_finding_and_no_trigger_fires_on_a_ledger_t
         place.assert_intact();
     }
 }
+
+#[test]
+fn a_daemon_that_is_stopped_itself_is_said_to_be_silent() {
+    let room = Room::new(16 * MIB, &["rate=8MiB/s"]);
+    let mut running = room.start_run(&[]);
+    running.until("a first epoch", || !room.events().is_empty());
+    running.signal(Signal::SIGSTOP);
+    let asked = room.scrubd(&["status"]);
+    running.signal(Signal::SIGCONT);
+    asked.with_code(75).saying("has not answered for 10 s: it is stopped, or hangs");
+    running.signal(Signal::SIGTERM);
+    running.ended().with_code(0);
+    room.assert_intact();
+}
