@@ -15,6 +15,7 @@ use super::signals::SignalThread;
 use super::socket::ControlSocket;
 use super::start::{DataPlane, start};
 use super::trigger_file::TriggerFile;
+use super::uevents::Uevents;
 use super::{Ended, Job, State, damaged};
 use crate::engine::Outcome;
 use crate::pool::Placement;
@@ -54,6 +55,7 @@ pub(super) fn conduct(mut job: Job, state: Option<State>) -> Result<Ended, Daemo
         _ => None,
     };
     let socket = claim.as_ref().map(|claim| ControlSocket::listen(&claim.layout().control_socket())).transpose()?;
+    let uevents = listen(&mut job);
     let file = job.target.file.try_clone().map_err(resources("the data plane"))?;
     let serves = claim.is_some();
     let DataPlane { inbox, told, board, ring, workers, thread } = start(&mut job, file, books, journal)?;
@@ -69,7 +71,7 @@ pub(super) fn conduct(mut job: Job, state: Option<State>) -> Result<Ended, Daemo
         (tokio::spawn(socket.serve(sender)), receiver)
     });
     let (server, asked) = asked.unzip();
-    let mut control = Control::new(job, serves, Reach { inbox, board, reporter, signals, trigger_file });
+    let mut control = Control::new(job, serves, Reach { inbox, board, reporter, signals, trigger_file, uevents });
     let ended_well = runtime.block_on(control.run(told, heard, asked));
     if let Some(stays) = socket_stays {
         stays.store(control.state_hangs(), Ordering::Release);
@@ -84,6 +86,22 @@ pub(super) fn conduct(mut job: Job, state: Option<State>) -> Result<Ended, Daemo
     // The lock of the target ends with its descriptors, and a partition's disk is held as long.
     drop(held);
     Ok(control.ended(finish, damage))
+}
+
+/// Before anything is read: a reset between the first read and the last is one that counts.
+fn listen(job: &mut Job) -> Option<Uevents> {
+    let lineage = std::mem::take(&mut job.target.lineage);
+    if lineage.is_empty() {
+        return None;
+    }
+    let heard = Uevents::listen(lineage);
+    heard
+        .inspect_err(|error| {
+            let words = format!("no uevents ({error}): a reset of the device that no error tells of goes unnoticed");
+            tracing::warn!("{words}");
+            job.remarks.push(words);
+        })
+        .ok()
 }
 
 fn broken_at_once(job: &Job, why: &str, trouble: Vec<String>) -> Ended {

@@ -22,6 +22,7 @@ use super::signals::{Meaning, SignalThread, meaning};
 use super::socket::Asked;
 use super::status::StatusReport;
 use super::trigger_file::TriggerFile;
+use super::uevents::Uevents;
 use super::{Ended, Job, Observer, Reload, engine_settings};
 use crate::config::{TargetSettings, reloadable_change};
 use crate::engine::{Command, Event, Fired, Mode, Outcome, Reason, Settings, Status};
@@ -46,6 +47,8 @@ pub(super) struct Reach {
     pub(super) reporter: Reporter,
     pub(super) signals: SignalThread,
     pub(super) trigger_file: Option<TriggerFile>,
+    /// None where nothing is known to watch for, or nothing can be heard.
+    pub(super) uevents: Option<Uevents>,
 }
 
 pub(super) struct Control {
@@ -62,6 +65,7 @@ pub(super) struct Control {
     service: Service,
     signals: SignalThread,
     trigger_file: Option<TriggerFile>,
+    uevents: Option<Uevents>,
     /// When the trigger `after` fires.
     time: Option<Instant>,
     /// When the run is to stop.
@@ -77,7 +81,7 @@ pub(super) struct Control {
 impl Control {
     /// `serves`: there is state, and triggers count.
     pub(super) fn new(job: Job, serves: bool, reach: Reach) -> Control {
-        let Reach { inbox, board, reporter, signals, trigger_file } = reach;
+        let Reach { inbox, board, reporter, signals, trigger_file, uevents } = reach;
         let started = Instant::now();
         Control {
             name: job.name,
@@ -94,6 +98,7 @@ impl Control {
             service: Service::new(serves),
             signals,
             trigger_file,
+            uevents,
             reload: job.reload,
             observer: job.observer,
             stops: 0,
@@ -120,6 +125,7 @@ impl Control {
                 Some(signal) = signals.recv() => self.signal(signal)?,
                 Some((request, respond)) = next(&mut asked) => self.answer(request, respond),
                 () = appeared(&mut self.trigger_file) => self.trigger(Reason::File),
+                why = reset(&mut self.uevents) => self.pass_on(Event::Command(Command::DeviceReset(why))),
                 () = at(self.time) => {
                     self.time = None;
                     self.trigger(Reason::Time);
@@ -349,6 +355,13 @@ async fn appeared(file: &mut Option<TriggerFile>) {
 async fn next(asked: &mut Option<mpsc::Receiver<Asked>>) -> Option<Asked> {
     match asked {
         Some(asked) => asked.recv().await,
+        None => pending().await,
+    }
+}
+
+async fn reset(uevents: &mut Option<Uevents>) -> String {
+    match uevents {
+        Some(uevents) => uevents.reset().await,
         None => pending().await,
     }
 }

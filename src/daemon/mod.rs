@@ -50,6 +50,7 @@ mod signals;
 mod socket;
 mod socket_path;
 mod trigger_file;
+mod uevents;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -66,7 +66,7 @@ pub struct DiskSettings {
     pub failed_flush_shows: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Version {
     write: IoId,
     content: Arc<Content>,
@@ -74,7 +74,7 @@ struct Version {
     mask: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Cell {
     media: Vec<Arc<Content>>,
     seen: Vec<Arc<Content>>,
@@ -86,7 +86,7 @@ struct Cell {
     reads: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct InFlight {
     block: Block,
     content: Arc<Content>,
@@ -95,7 +95,7 @@ struct InFlight {
 }
 
 /// The disk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Disk {
     settings: DiskSettings,
     cells: Vec<Cell>,
@@ -372,6 +372,11 @@ impl Disk {
         let every = self.every_atom();
         let content = Arc::new(Content { origin, home: block, bytes });
         self.cells[block.0 as usize].put(every, &content);
+    }
+
+    /// An atom holds this, for good, whatever the disk has promised: a lie, or any other fault, chosen by the caller.
+    pub fn hold(&mut self, block: Block, atom: usize, content: &Arc<Content>) {
+        self.cells[block.0 as usize].put(1 << atom, content);
     }
 
     /// A block that could not be read can be read again.

@@ -14,7 +14,7 @@
 //! 3. The lock ends with the last reference to the descriptor that does the I/O, not before.
 //! 4. A device is blamed (label gone, shrunk) only when it is proven to be the same device; otherwise it is refused.
 //!
-//! `label`, `identity`, `region` and `procfs` are pure; the others touch the system.
+//! `label`, `identity`, `region`, `procfs` and `uevent` are pure; the others touch the system.
 
 mod copies;
 mod direct;
@@ -30,6 +30,7 @@ mod procfs;
 mod region;
 mod signature;
 mod sysfs;
+mod uevent;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -43,6 +44,7 @@ pub use init::init;
 pub use label::{Label, LabelFault};
 pub use open::{disks_beneath, open};
 pub use sysfs::{DevNum, WriteCache};
+pub use uevent::{Lineage, Uevent};
 
 use crate::vocabulary::{Digest, Geometry, Order, RunId};
 
@@ -178,6 +180,8 @@ pub struct OpenTarget {
     pub write_cache: Option<WriteCache>,
     /// All block devices that the target stands on, itself included; empty where that is unknown.
     pub disks: BTreeSet<DevNum>,
+    /// The same with all that they hang from: whose uevents tell of a reset.
+    pub lineage: Lineage,
     /// What the report should tell: label copies survived, buffered I/O, a device that grew.
     pub warnings: Vec<String>,
 }

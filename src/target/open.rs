@@ -11,6 +11,7 @@ use super::identity::{Kind, Sameness};
 use super::label::LabelFault;
 use super::signature;
 use super::sysfs::{self, DevNum, Kernel};
+use super::uevent::Lineage;
 use super::{Access, Expected, LabelState, OpenTarget, Shrunk, Spec};
 use crate::vocabulary::{Geometry, LABEL_AREA};
 
@@ -141,6 +142,7 @@ pub(crate) fn assemble(kernel: &Kernel, held: Held, label: LabelState) -> Result
         geometry,
         write_cache: directory.as_deref().and_then(sysfs::write_cache),
         native_atom: sysfs::atom(stack.as_ref()),
+        lineage: stack.as_ref().map(|stack| Lineage::of(&kernel.sys, stack)).unwrap_or_default(),
         disks: stack.map(|stack| numbers(&stack)).unwrap_or_default(),
         path,
         file,

@@ -16,6 +16,7 @@ mod ledgers;
 mod main_job;
 mod memory;
 mod no_state;
+mod resets;
 mod room;
 mod stuck;
 mod threads;

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "a test is a crate of its own: there is nobody to reach anything")]
 #![allow(clippy::unwrap_used, reason = "a test fails where it has nothing to go on with")]
 
+mod exhaustive;
 mod histories;
 mod history;
 mod oracles;

@@ -1,10 +1,13 @@
 //! The world around an engine: it does what the engine wants over virtual time, answers in an order of its own, cuts the
 //! power, and starts the next engine from what was saved.
 
+mod fork;
 mod pace;
 mod perform;
+mod timing;
 
 pub use pace::Pace;
+pub use timing::{Takes, Timing};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -112,6 +115,10 @@ pub struct World {
     wall_offset: u64,
     pending: BTreeMap<(u64, u64), Pending>,
     tie: u64,
+    /// Where it is set, how long each thing takes and in which order, instead of by chance.
+    pub timing: Option<Timing>,
+    /// Things of each kind that were begun so far.
+    begun: [u64; Takes::KINDS],
     engine: Option<Box<dyn Core>>,
     mode: Mode,
     buffers: Vec<Buffer>,
@@ -165,6 +172,8 @@ impl World {
             random,
             pending: BTreeMap::new(),
             tie: 0,
+            timing: None,
+            begun: [0; Takes::KINDS],
             engine: None,
             mode: Mode::BurnIn,
             buffers: Vec::new(),
@@ -416,8 +425,15 @@ impl World {
     }
 
     fn later(&mut self, delay_ns: u64, what: Pending) {
-        // The tie breaker is chance, so that what ends at one instant ends in any order.
         self.tie += 1;
+        if let Some(timing) = self.timing {
+            let takes = timing::takes(&what);
+            let begun = &mut self.begun[takes as usize];
+            self.pending.insert((self.now_ns + timing(takes, *begun), self.tie), what);
+            *begun += 1;
+            return;
+        }
+        // The tie breaker is chance, so that what ends at one instant ends in any order.
         let tie = self.random.word() << 24 | (self.tie & 0xff_ffff);
         self.pending.insert((self.now_ns + delay_ns, tie), what);
     }
