@@ -32,7 +32,7 @@ pub(crate) fn ask(settings: &TargetSettings, request: Request) -> Result<Respons
     let layout = state::layout(&settings.state_dir)?;
     client::request(&layout.control_socket(), request).map_err(|error| {
         let code = match &error {
-            ClientError::NotRunning { .. } => TRY_AGAIN,
+            ClientError::NotRunning { .. } | ClientError::Silent { .. } => TRY_AGAIN,
             ClientError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => REFUSED,
             ClientError::Io { .. } => TRY_AGAIN,
             ClientError::Nonsense { .. } => INTERNAL,

@@ -38,6 +38,7 @@ pub(crate) fn run(args: &Args, options: &Run) -> Result<u8, Failure> {
     remarks.extend(state::shared_fate(&target, dir.layout().dir()));
     let known = daemon::known::load(dir.layout().dir())
         .map_err(|error| Failure::new(STATE_NOT_SAVED, format!("what was reported before cannot be read: {error}")))?;
+    remarks.extend(daemon::known::remark(dir.layout().dir()).ok().flatten());
     let end = LastWords {
         logged: remarks.iter().chain(&target.warnings).cloned().collect(),
         state_dir: dir.layout().dir().to_owned(),

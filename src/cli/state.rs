@@ -40,13 +40,47 @@ pub(crate) fn layout(state_dir: &Path) -> Result<Layout, Failure> {
 
 /// What the state directory says about the target; `None` where it says nothing that can be believed.
 pub(crate) fn remembered(layout: &Layout) -> Option<Expected> {
+    read_remembered(layout).ok().flatten()
+}
+
+/// `None` where there is no such file; else what it says, or why it says nothing.
+fn read_remembered(layout: &Layout) -> Result<Option<Expected>, String> {
     use io::Read;
     let mut text = String::new();
-    let file = fs::File::open(layout.dir().join(REMEMBERED)).ok()?;
-    file.take(REMEMBERED_MAX).read_to_string(&mut text).ok()?;
-    let Remembered { run_id, identity, geometry } = serde_json::from_str(&text).ok()?;
-    geometry.validate().ok()?;
-    Some(Expected { run_id, identity, geometry })
+    let file = match fs::File::open(layout.dir().join(REMEMBERED)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    file.take(REMEMBERED_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    let Remembered { run_id, identity, geometry } = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    geometry.validate().map_err(|error| error.to_string())?;
+    Ok(Some(Expected { run_id, identity, geometry }))
+}
+
+/// What is wrong with `target.json`, in words. Neither is held against the disk, nor against slots that are whole.
+fn misremembered(layout: &Layout, target: &OpenTarget, choice: &Choice) -> Option<String> {
+    let path = layout.dir().join(REMEMBERED);
+    let path = path.display();
+    match read_remembered(layout) {
+        Err(why) => Some(format!("{path} is damaged ({why}): whose state this is, the slots of the ledger say")),
+        Ok(Some(known)) if known.run_id != target.run_id && choice.newest().is_some() => Some(format!(
+            "{path} names run {}, the ledger beside it is of this run: the ledger is believed",
+            known.run_id
+        )),
+        Ok(_) => None,
+    }
+}
+
+/// Where a state directory should be, there is something else: nothing in it can be read, or be meant.
+pub(crate) fn no_directory(layout: &Layout) -> Option<String> {
+    let error = fs::read_dir(layout.dir()).err()?;
+    (error.kind() == io::ErrorKind::NotADirectory).then(|| {
+        format!(
+            "{} is no directory: there is no ledger; judging by what the tags on the disk prove",
+            layout.dir().display()
+        )
+    })
 }
 
 /// Writes down which target the slots are about, durably, unless that is there already.
@@ -104,6 +138,7 @@ pub(crate) fn look(layout: &Layout, target: &OpenTarget) -> Loaded {
     let choice = slots::newest_valid(&store::load(layout.dir()), &owner(target));
     let mut loaded = decode(&choice);
     loaded.remarks.extend(choice.remarks());
+    loaded.remarks.extend(misremembered(layout, target, &choice));
     if loaded.checkpoint.is_none() {
         let dir = layout.dir().display();
         loaded.remarks.push(format!("no ledger of this run in {dir}: judging by what the tags on the disk prove"));
@@ -145,9 +180,11 @@ pub(crate) fn claim(dir: StateDir, target: &OpenTarget) -> Result<Claimed, Failu
     let (mut store, bytes) = Store::open(dir.layout().dir())?;
     let choice = slots::newest_valid(&bytes, &owner);
     store.protect(choice.newest_slot());
+    let misremembered = misremembered(dir.layout(), target, &choice);
     remember(dir.layout(), target)?;
     let mut loaded = decode(&choice);
     loaded.remarks.extend(choice.remarks());
+    loaded.remarks.extend(misremembered);
     Ok(Claimed { dir, store, choice, loaded, moved })
 }
 
@@ -157,6 +194,21 @@ fn whose(choice: &Choice, layout: &Layout, target: &OpenTarget) -> Result<Option
         Slot::OtherRun(run) => Some(*run),
         _ => None,
     });
+    if let (Some(newest), Some(stray)) = (choice.newest(), choice.not_ours())
+        && let Slot::NewerFormat { .. } = choice.slot(stray)
+    {
+        // Going on from the older one would overwrite the newer, and with it what the newer scrubd knew.
+        return Err(Failure::new(
+            REFUSED,
+            format!(
+                "{}: {}; checkpoint {} of this run, beside it, is older: go on with the newer scrubd, or name another \
+                 place with --state-dir",
+                layout.ledger(stray).display(),
+                choice.slot(stray),
+                newest.number
+            ),
+        ));
+    }
     if let (Some(newest), Some(stray)) = (choice.newest(), choice.not_ours()) {
         return Err(Failure::new(
             REFUSED,
@@ -176,7 +228,8 @@ fn whose(choice: &Choice, layout: &Layout, target: &OpenTarget) -> Result<Option
         let what = format!("{}: {}", layout.ledger(index).display(), choice.slot(index));
         return Err(Failure::new(REFUSED, format!("{what}; name another place with --state-dir")));
     }
-    let remembered = remembered(layout).map(|known| known.run_id);
+    // Slots of this run that are whole say more than the file beside them.
+    let remembered = remembered(layout).map(|known| known.run_id).filter(|_| choice.newest().is_none());
     Ok(other_run.or(remembered).filter(|&run| run != target.run_id))
 }
 

@@ -48,6 +48,7 @@ fn words(report: &StatusReport) -> String {
             format_args!("{} flush{}", engine.failed_flushes, if engine.failed_flushes == 1 { "" } else { "es" }),
         ),
     ];
+    lines.extend(engine.stuck_in_words().map(|stuck| format!("  stuck      {stuck}")));
     let named = [("write", &latencies.write), ("read", &latencies.read), ("flush", &latencies.flush)];
     lines.extend(named.into_iter().filter(|(_, latency)| latency.count > 0).map(|(name, latency)| {
         let Latency { count: number, p50_us, p99_us, p999_us, max_us } = latency;

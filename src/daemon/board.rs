@@ -2,7 +2,7 @@
 //! copy of a pointer.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
@@ -26,18 +26,38 @@ pub(super) struct Snapshot {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Board(Mutex<Arc<Snapshot>>);
+pub(super) struct Board(Mutex<Sheet>);
+
+#[derive(Debug, Default)]
+struct Sheet {
+    newest: Arc<Snapshot>,
+    put_at: Option<Instant>,
+    last: bool,
+}
 
 impl Board {
     /// Puts a snapshot up, unless somebody is looking this very moment: then the next one will be.
     pub(super) fn put(&self, snapshot: Snapshot) {
-        if let Ok(mut newest) = self.0.try_lock() {
-            *newest = Arc::new(snapshot);
+        if let Ok(mut sheet) = self.0.try_lock() {
+            (sheet.newest, sheet.put_at) = (Arc::new(snapshot), Some(Instant::now()));
         }
     }
 
+    /// Puts the last snapshot up: what comes after it takes seconds at the most, and is no silence.
+    pub(super) fn put_last(&self, snapshot: Snapshot) {
+        let mut sheet = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (sheet.newest, sheet.last) = (Arc::new(snapshot), true);
+    }
+
     pub(super) fn newest(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner).newest)
+    }
+
+    /// How long nothing was put up. Nothing that the data plane waits for by itself takes a second; only a call into the
+    /// kernel that does not return, as into the event log on a disk that hangs, keeps it silent.
+    pub(super) fn silence(&self) -> Duration {
+        let sheet = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sheet.put_at.filter(|_| !sheet.last).map_or(Duration::ZERO, |at| at.elapsed())
     }
 }
 

@@ -30,6 +30,12 @@ pub enum ClientError {
         /// With errno.
         source: io::Error,
     },
+    /// It is there and does not answer.
+    #[error("the daemon on {path} has not answered for {} s: it is stopped, or hangs", PATIENCE.as_secs())]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+    },
     /// Another version, or no scrubd at all.
     #[error("the answer from {path} is not one of scrubd's: {why}")]
     Nonsense {
@@ -52,7 +58,13 @@ pub fn request(path: &Path, request: Request) -> Result<Response, ClientError> {
             _ => ClientError::Io { path, source },
         }
     })?;
-    let line = exchange(&stream, request).map_err(|source| ClientError::Io { path: path.to_owned(), source })?;
+    let line = exchange(&stream, request).map_err(|source| {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ClientError::Silent { path },
+            _ => ClientError::Io { path, source },
+        }
+    })?;
     serde_json::from_slice(&line)
         .map_err(|error| ClientError::Nonsense { path: path.to_owned(), why: error.to_string() })
 }

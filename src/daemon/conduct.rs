@@ -1,12 +1,12 @@
 //! A whole job: from what the caller has opened, through the life of both planes, to how it ended.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
 use super::board::Snapshot;
 use super::control::{Control, Reach};
-use super::driver::Finish;
 use super::error::DaemonError;
 use super::journal::Journal;
 use super::reporter::Reporter;
@@ -65,6 +65,7 @@ pub(super) fn conduct(mut job: Job, state: Option<State>) -> Result<Ended, Daemo
     }
     let reporter = Reporter::new(&job, &ring, workers);
     let held = (job.target.file.try_clone().map_err(resources("the data plane"))?, job.target.whole_disk.take());
+    let socket_stays = socket.as_ref().map(|socket| Arc::clone(&socket.stays));
     let asked = socket.map(|socket| {
         let (sender, receiver) = mpsc::channel(1);
         (tokio::spawn(socket.serve(sender)), receiver)
@@ -72,24 +73,19 @@ pub(super) fn conduct(mut job: Job, state: Option<State>) -> Result<Ended, Daemo
     let (server, asked) = asked.unzip();
     let mut control = Control::new(job, serves, Reach { inbox, board, reporter, signals, trigger_file, uevents });
     let ended_well = runtime.block_on(control.run(told, heard, asked));
+    if let Some(stays) = socket_stays {
+        stays.store(control.state_hangs(), Ordering::Release);
+    }
     if let Some(server) = server {
         server.abort();
     }
     let finish = match ended_well {
-        Ok(()) => joined(thread)?,
+        Ok(()) => thread.finished()?,
         Err(given_up) => return Err(given_up),
     };
     // The lock of the target ends with its descriptors, and a partition's disk is held as long.
     drop(held);
     Ok(control.ended(finish, damage))
-}
-
-fn joined(thread: std::thread::JoinHandle<Result<Finish, DaemonError>>) -> Result<Finish, DaemonError> {
-    thread.join().unwrap_or_else(|panic| {
-        let words = panic.downcast_ref::<String>().cloned();
-        let words = words.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-        Err(DaemonError::Internal(words.unwrap_or_else(|| "it panicked".to_owned())))
-    })
 }
 
 /// Before anything is read: a reset between the first read and the last is one that counts.

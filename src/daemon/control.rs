@@ -20,11 +20,12 @@ use super::reporter::Reporter;
 use super::service::Service;
 use super::signals::{Meaning, SignalThread, meaning};
 use super::socket::Asked;
+use super::status::StatusReport;
 use super::trigger_file::TriggerFile;
 use super::uevents::Uevents;
 use super::{Ended, Job, Observer, Reload, engine_settings};
 use crate::config::{TargetSettings, reloadable_change};
-use crate::engine::{Command, Event, Fired, Mode, Outcome, Reason, Settings};
+use crate::engine::{Command, Event, Fired, Mode, Outcome, Reason, Settings, Status};
 use crate::vocabulary::RunId;
 
 /// How often status, watchdog and observers are looked after.
@@ -32,6 +33,12 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// How long one must wait to try again where the data plane takes nothing.
 const BUSY: Duration = Duration::from_millis(50);
+
+/// A data plane that says nothing for so long is shown as silent.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// Once asked to stop, so long a silence is the end; asked twice, [`SILENCE`] is. An fsync of a busy disk takes seconds.
+const LONG_SILENCE: Duration = Duration::from_secs(30);
 
 /// What the control plane reaches for.
 pub(super) struct Reach {
@@ -67,6 +74,8 @@ pub(super) struct Control {
     reload: Option<Reload>,
     observer: Option<Observer>,
     stops: u32,
+    /// The state directory did not answer when it was last looked at.
+    hung: bool,
 }
 
 impl Control {
@@ -93,6 +102,7 @@ impl Control {
             reload: job.reload,
             observer: job.observer,
             stops: 0,
+            hung: false,
         }
     }
 
@@ -124,20 +134,44 @@ impl Control {
                     self.end = None;
                     self.stop("the duration is over");
                 }
-                _ = tick.tick() => self.tick(),
+                _ = tick.tick() => self.tick()?,
             }
         }
         self.service.stopping();
         Ok(())
     }
 
-    fn tick(&mut self) {
+    fn tick(&mut self) -> Result<(), DaemonError> {
         let snapshot = self.board.newest();
         self.reporter.sample(&snapshot);
         self.service.tick(&snapshot.status);
+        let report = self.report();
         if let Some(observer) = &mut self.observer {
-            observer(&self.reporter.report(&snapshot));
+            observer(&report);
         }
+        let hangs = hangs_in_words(&snapshot.status, self.board.silence());
+        if hangs.is_some() != std::mem::replace(&mut self.hung, hangs.is_some()) {
+            tracing::warn!("{}", hangs.as_deref().unwrap_or("the state directory answers again"));
+        }
+        let silence = self.board.silence();
+        let patience = if self.stops > 1 { SILENCE } else { LONG_SILENCE };
+        match self.stops > 0 && silence > patience {
+            true => Err(DaemonError::Silent { seconds: silence.as_secs(), broken: snapshot.status.findings > 0 }),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the state directory does not answer.
+    pub(super) fn state_hangs(&self) -> bool {
+        hangs_in_words(&self.board.newest().status, self.board.silence()).is_some()
+    }
+
+    /// What the data plane put up last, and whether it still does.
+    fn report(&self) -> StatusReport {
+        let snapshot = self.board.newest();
+        let mut report = self.reporter.report(&snapshot);
+        report.warnings.extend(hangs_in_words(&snapshot.status, self.board.silence()));
+        report
     }
 
     fn signal(&mut self, signal: i32) -> Result<(), DaemonError> {
@@ -158,7 +192,7 @@ impl Control {
                     tracing::error!("the settings stay as they were: {why}");
                 }
             }
-            Some(Meaning::Status) => match serde_json::to_string(&self.reporter.report(&self.board.newest())) {
+            Some(Meaning::Status) => match serde_json::to_string(&self.report()) {
                 Ok(status) => tracing::info!("status {status}"),
                 Err(error) => tracing::error!(%error, "no status"),
             },
@@ -202,7 +236,7 @@ impl Control {
             Err(unheard) => Response::Refused { message: unheard.to_string() },
         };
         let response = match request {
-            Request::Status => Response::Status { status: Box::new(self.reporter.report(&self.board.newest())) },
+            Request::Status => Response::Status { status: Box::new(self.report()) },
             Request::Trigger => ask(Command::Trigger(Reason::Control), "triggered"),
             Request::Pause => ask(Command::Pause, "paused"),
             Request::Resume => ask(Command::Resume, "resumed"),
@@ -272,7 +306,7 @@ impl Control {
     }
 
     pub(super) fn ended(mut self, finish: Finish, damage: Option<String>) -> Ended {
-        let Finish { outcome, judgement, snapshot } = finish;
+        let Finish { outcome, judgement, snapshot, .. } = finish;
         let outcome = match (outcome, &damage) {
             (Outcome::Kept | Outcome::Incomplete, Some(_)) => Outcome::Broken,
             (outcome, _) => outcome,
@@ -286,6 +320,19 @@ impl Control {
         tracing::info!("ended with exit status {}", outcome.exit_code());
         Ended { outcome, judgement, warnings: status.warnings.clone(), status }
     }
+}
+
+/// What there is to say of a state directory that does not answer. It is not the target, and nothing of this is held
+/// against that.
+fn hangs_in_words(status: &Status, silence: Duration) -> Option<String> {
+    if silence >= SILENCE {
+        let seconds = silence.as_secs();
+        return Some(format!(
+            "the data plane has been silent for {seconds} s, and what is shown is as old: most likely the state directory hangs"
+        ));
+    }
+    let seconds = status.stuck_save_s?;
+    Some(format!("the save of the ledger has not returned for {seconds:.0} s: the state directory does not answer"))
 }
 
 fn environment(name: &str, run_id: RunId, reason: &Reason, state_file: Option<&Path>) -> Vec<(&'static str, OsString)> {

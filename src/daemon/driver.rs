@@ -44,6 +44,9 @@ pub(super) struct Finish {
     pub(super) outcome: Outcome,
     pub(super) judgement: Option<Judgement>,
     pub(super) snapshot: Snapshot,
+    /// Requests that the kernel has not given back. The thread that made them may never end, and neither may the
+    /// process, however it exits: nobody waits for them.
+    pub(super) left_behind: u32,
 }
 
 /// Everything that the thread owns. Fields in the order in which they are let go: nothing that a worker or the kernel
@@ -228,7 +231,9 @@ impl Driver {
 
     /// The engine is done, or nothing can be done any more. What is in flight is cancelled as the ring is dropped.
     fn finish(mut self, outcome: Outcome) -> Finish {
-        if let Some(journal) = &mut self.journal {
+        // Where the ledger's save hangs the event log would hang too, and with it the end.
+        let state_hangs = self.engine.status().stuck_save_s.is_some();
+        if let Some(journal) = self.journal.as_mut().filter(|_| !state_hangs) {
             journal
                 .note(&super::notes::Note::Ended { outcome: format!("{outcome:?}"), exit_code: outcome.exit_code() });
             // Already told in the trouble below, and nothing acts on this line.
@@ -236,8 +241,19 @@ impl Driver {
             let trouble = journal.take_trouble();
             trouble.into_iter().for_each(|trouble| self.warn(trouble));
         }
-        let snapshot = self.snapshot();
-        Finish { outcome, judgement: self.judgement.take(), snapshot }
+        let (mut snapshot, judgement) = (self.snapshot(), self.judgement.take());
+        self.board.put_last(snapshot.clone());
+        let in_flight = self.ring.in_flight();
+        drop(self);
+        let left_behind = in_flight.get();
+        if left_behind > 0 {
+            let s = if left_behind == 1 { "" } else { "s" };
+            snapshot.warnings.push(format!(
+                "{left_behind} request{s} did not come back from the kernel: the target stays locked until they do, and \
+                 the kernel may hold this process as long"
+            ));
+        }
+        Finish { outcome, judgement, snapshot, left_behind }
     }
 }
 

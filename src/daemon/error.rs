@@ -64,6 +64,17 @@ pub enum DaemonError {
         /// With errno.
         source: io::Error,
     },
+    /// The data plane hangs in the kernel, and whoever asked to stop has waited long enough.
+    #[error(
+        "the data plane has not answered for {seconds} s: most likely the state directory hangs; the ledger stays as it \
+         was last saved, and the next start judges what it left open"
+    )]
+    Silent {
+        /// For how long.
+        seconds: u64,
+        /// A promise was broken before.
+        broken: bool,
+    },
     /// A fault of scrubd.
     #[error("the data plane ended without a word: {0}")]
     Internal(String),
@@ -74,13 +85,16 @@ impl DaemonError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            DaemonError::Quarantined(_) => 65,
-            DaemonError::Log(_) | DaemonError::Evidence(_) | DaemonError::State { .. } => 73,
+            DaemonError::Quarantined(_) | DaemonError::Silent { broken: true, .. } => 65,
+            DaemonError::Silent { .. }
+            | DaemonError::Socket { .. }
+            | DaemonError::Log(_)
+            | DaemonError::Evidence(_)
+            | DaemonError::State { .. } => 73,
             DaemonError::TriggerFile { .. } | DaemonError::Pool(PoolError::Cpus { .. }) => 78,
             DaemonError::Ring(_)
             | DaemonError::RingFailed(_)
             | DaemonError::Pool(_)
-            | DaemonError::Socket { .. }
             | DaemonError::Resources { .. }
             | DaemonError::Internal(_) => 70,
         }

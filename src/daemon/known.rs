@@ -26,18 +26,37 @@ const NAME: &str = "known.jsonl";
 /// # Errors
 /// When the file is there and cannot be read: all its findings would be told anew.
 pub fn load(dir: &Path) -> io::Result<Vec<FindingKey>> {
-    read(&dir.join(NAME))
+    Ok(read(&dir.join(NAME))?.0)
 }
 
-fn read(path: &Path) -> io::Result<Vec<FindingKey>> {
+/// What the user should hear about the file: lines that cannot be read, as many as there are.
+///
+/// # Errors
+/// As [`load`].
+pub fn remark(dir: &Path) -> io::Result<Option<String>> {
+    let (_, damaged) = read(&dir.join(NAME))?;
+    let lines = if damaged == 1 { "1 line" } else { &format!("{damaged} lines") };
+    Ok((damaged > 0)
+        .then(|| format!("{lines} of {NAME} cannot be read: a finding that was told before may be told again")))
+}
+
+/// The keys, oldest first, and the number of lines that are none.
+fn read(path: &Path) -> io::Result<(Vec<FindingKey>, usize)> {
     let mut text = Vec::new();
     match File::open(path) {
         Ok(file) => file.take(FILE_MAX + (1 << 20)).read_to_end(&mut text)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
         Err(error) => return Err(error),
     };
-    let keys: Vec<_> = text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
-    Ok(keys[keys.len().saturating_sub(KNOWN_MAX)..].to_vec())
+    let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    let (mut keys, mut damaged) = (Vec::new(), 0);
+    for line in lines {
+        match serde_json::from_slice(line) {
+            Ok(key) => keys.push(key),
+            Err(_) => damaged += 1,
+        }
+    }
+    Ok((keys.split_off(keys.len().saturating_sub(KNOWN_MAX)), damaged))
 }
 
 /// The file, open for appending.
@@ -52,7 +71,7 @@ impl Known {
     pub(super) fn open(dir: &Path) -> io::Result<Known> {
         let path = dir.join(NAME);
         if fs::metadata(&path).is_ok_and(|meta| meta.len() > FILE_MAX) {
-            let lines: Vec<u8> = read(&path)?.iter().flat_map(line).collect();
+            let lines: Vec<u8> = read(&path)?.0.iter().flat_map(line).collect();
             replace_durably(&path, &lines)?;
         }
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path)?;
@@ -125,5 +144,6 @@ mod tests {
         fs::write(dir.path().join(NAME), torn).unwrap();
         Known::open(dir.path()).unwrap().append(&key(3)).unwrap();
         assert_eq!(load(dir.path()).unwrap(), [key(1), key(3)]);
+        assert!(remark(dir.path()).unwrap().unwrap().starts_with("1 line of known.jsonl cannot be read"));
     }
 }

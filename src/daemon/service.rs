@@ -64,8 +64,12 @@ impl Service {
 /// The status in a line.
 pub(super) fn in_words(status: &Status) -> String {
     let mib = |bytes: u64| bytes >> 20;
+    let hangs = status.stuck_in_words().map_or_else(String::new, |stuck| format!("; {stuck}"));
+    let unsaved = status
+        .stuck_save_s
+        .map_or_else(String::new, |seconds| format!("; the state directory does not answer since {seconds:.0} s"));
     format!(
-        "{}: pass {}, {:.1} %; {} MiB written, {} MiB verified; {} findings",
+        "{}: pass {}, {:.1} %; {} MiB written, {} MiB verified; {} findings{hangs}{unsaved}",
         status.phase,
         status.pass,
         status.progress * 100.0,
@@ -73,4 +77,22 @@ pub(super) fn in_words(status: &Status) -> String {
         mib(status.bytes.verified),
         status.findings
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::StuckIo;
+
+    #[test]
+    fn what_does_not_return_is_in_the_status_line() {
+        let quiet = Status { phase: "writing".to_owned(), ..Status::default() };
+        let line = "writing: pass 0, 0.0 %; 0 MiB written, 0 MiB verified; 0 findings";
+        assert_eq!(in_words(&quiet), line);
+        let oldest = StuckIo { operation: "write".to_owned(), offset: Some(4096), age_s: 93.2 };
+        let stuck = Status { stuck: 2, oldest_stuck: Some(oldest), stuck_save_s: Some(61.0), ..quiet };
+        let told =
+            "; 2 I/Os stuck, the oldest a write at byte 4096 for 93 s; the state directory does not answer since 61 s";
+        assert_eq!(in_words(&stuck), format!("{line}{told}"));
+    }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::unistd::geteuid;
@@ -30,6 +31,8 @@ pub(super) type Asked = (Request, oneshot::Sender<Response>);
 /// Listens; the socket's file goes when this does.
 pub(super) struct ControlSocket {
     path: PathBuf,
+    /// Set where the state directory hangs: removing the file would hang too. The next process removes it.
+    pub(super) stays: Arc<AtomicBool>,
     listener: UnixListener,
 }
 
@@ -46,7 +49,7 @@ impl ControlSocket {
             Ok(listener)
         };
         let listener = with_short_path(path, bind).map_err(failed)?;
-        Ok(ControlSocket { path: path.to_owned(), listener })
+        Ok(ControlSocket { path: path.to_owned(), stays: Arc::default(), listener })
     }
 
     /// Serves for ever.
@@ -76,7 +79,8 @@ impl ControlSocket {
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path)
+        if !self.stays.load(Ordering::Acquire)
+            && let Err(error) = fs::remove_file(&self.path)
             && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(%error, "the control socket cannot be removed");

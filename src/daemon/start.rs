@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use crossbeam_channel::Receiver;
 use tokio::sync::mpsc;
 
 use super::Job;
@@ -34,7 +35,34 @@ pub(super) struct DataPlane {
     pub(super) board: Arc<Board>,
     pub(super) ring: Description,
     pub(super) workers: Vec<Placement>,
-    pub(super) thread: JoinHandle<Result<Finish, DaemonError>>,
+    pub(super) thread: RingThread,
+}
+
+/// `ring/0`, and what it says at its end. It is not always joined: a thread with requests that the kernel does not give
+/// back is not let go before they return.
+pub(super) struct RingThread {
+    thread: JoinHandle<()>,
+    finish: Receiver<Result<Finish, DaemonError>>,
+}
+
+impl RingThread {
+    /// Waits for its last word, and for its end where that will come.
+    pub(super) fn finished(self) -> Result<Finish, DaemonError> {
+        let said = self.finish.recv();
+        if let Ok(Ok(Finish { left_behind: 1.., .. })) = &said {
+            return said.expect("looked at above");
+        }
+        let panicked = self.thread.join().err().map(|panic| {
+            let words = panic.downcast_ref::<String>().cloned();
+            let words = words.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+            DaemonError::Internal(words.unwrap_or_else(|| "it panicked".to_owned()))
+        });
+        match (said, panicked) {
+            (_, Some(panicked)) => Err(panicked),
+            (Ok(said), None) => said,
+            (Err(_), None) => Err(DaemonError::Internal("it said nothing at its end".to_owned())),
+        }
+    }
 }
 
 /// Opens ring, pools and journal, and lets the engine begin. `file` is the target's own descriptor.
@@ -109,8 +137,14 @@ pub(super) fn start(
         engine,
     };
     introduce(&mut driver, job, &description);
-    let thread = thread::Builder::new().name("ring/0".to_owned()).spawn(move || driver.run());
+    let (last_word, finish) = crossbeam_channel::bounded(1);
+    let thread = thread::Builder::new().name("ring/0".to_owned()).spawn(move || {
+        if last_word.send(driver.run()).is_err() {
+            tracing::debug!("nobody waits for the data plane any more");
+        }
+    });
     let thread = thread.map_err(|source| DaemonError::Resources { what: "thread ring/0", source })?;
+    let thread = RingThread { thread, finish };
     Ok(DataPlane { inbox, told, board, ring: description, workers, thread })
 }
 

@@ -94,6 +94,29 @@ pub enum Record {
         /// In words.
         why: String,
     },
+    /// An I/O that was reported as stuck has returned; how, is for its own record to say.
+    IoReturned {
+        /// "read", "write" or "flush".
+        operation: &'static str,
+        /// Where; a flush is nowhere.
+        block: Option<Block>,
+        /// The same in bytes.
+        offset: Option<u64>,
+        /// How long it took, in milliseconds.
+        after_ms: u64,
+    },
+    /// A save that was past its deadline has returned: the state directory answers again.
+    SaveReturned {
+        /// Its number.
+        number: u64,
+        /// How long it took, in milliseconds.
+        after_ms: u64,
+    },
+    /// What does not return is not waited for: what follows comes without it, and without a flush.
+    NotDrained {
+        /// I/Os past their deadline.
+        stuck: u32,
+    },
     /// A trigger is being acted on.
     Triggered {
         /// Why.
@@ -137,6 +160,20 @@ impl std::fmt::Display for Record {
                 write!(f, "write {seq} of block {block} failed, try {tries}: {why}")
             }
             Record::SaveFailed { number, why } => write!(f, "checkpoint {number} could not be saved: {why}"),
+            Record::IoReturned { operation, block: Some(block), offset: Some(offset), after_ms } => {
+                let seconds = *after_ms as f64 / 1e3;
+                write!(f, "the {operation} of block {block} at byte {offset} has returned after {seconds:.1} s")
+            }
+            Record::IoReturned { operation, after_ms, .. } => {
+                write!(f, "the {operation} has returned after {:.1} s", *after_ms as f64 / 1e3)
+            }
+            Record::SaveReturned { number, after_ms } => {
+                write!(f, "the save of checkpoint {number} has returned after {:.1} s", *after_ms as f64 / 1e3)
+            }
+            Record::NotDrained { stuck } => {
+                let s = if *stuck == 1 { "" } else { "s" };
+                write!(f, "not waiting for {stuck} I/O{s} that do not return, nor flushing behind them")
+            }
             Record::Triggered { reason } => write!(f, "triggered ({reason}): the ledger is saved"),
             Record::CommandEnded { how } => write!(f, "the trigger's command: {how}"),
             Record::DeviceReset { why } => write!(f, "the device was reset: {why}"),

@@ -1,13 +1,18 @@
-//! Reads, writes and flushes that do not return.
+//! Reads, writes, flushes and saves that do not return.
 //!
-//! An I/O past its deadline is reported once, with its age, and stays what it is: only its completion frees it. A stop
-//! does not wait for it.
+//! An I/O past its deadline is reported once, with its age, and stays what it is: only its completion frees it, and that
+//! is told too. Neither a trigger nor a stop waits for it, and neither promises anything that it would have promised.
+//!
+//! A save past its deadline is no finding: the state directory is not the disk under test. It is shown, and who needs it
+//! done is told that it is not: a trigger's command does not run, and a stop ends with "the state could not be saved".
 
-use super::action::{Action, Outcome};
-use super::engine::Engine;
+use super::action::{Action, Outcome, Record};
+use super::engine::{Engine, Goal, Phase};
 use super::event::OpId;
-use super::operations::{Stage, Task};
+use super::operations::{Operation, Stage, Task};
 use super::settings::Mode;
+use super::status::StuckIo;
+use super::trigger::Trigger;
 use crate::ledger::Rule;
 use crate::report::{Finding, Occasion, Persistence};
 use crate::tag::Class;
@@ -15,6 +20,13 @@ use crate::vocabulary::{Block, Now};
 
 /// Deadlines are looked at this often within one deadline: an I/O is reported at most a quarter late.
 const LOOKS: u64 = 4;
+
+/// How long a save may still take once somebody has asked twice to stop: a person waits as long.
+const HURRIED_NS: u64 = 5_000_000_000;
+
+/// Stands for what an I/O that does not return has read, so that a read error of the same block, later, is not taken
+/// for something that was reported before.
+const STUCK: u64 = u64::from_be_bytes(*b"stuckI/O");
 
 impl Engine {
     /// Deadlines are of the disk's time: while this process itself was stopped or busy with something else, nobody was
@@ -24,6 +36,7 @@ impl Engine {
         if self.ops.clock > 0 && absent > self.settings.deadline_ns / 2 {
             self.ops.postpone(absent);
             self.flush_since += absent;
+            self.saves.postpone(absent);
         }
     }
 
@@ -32,14 +45,18 @@ impl Engine {
             return;
         }
         let deadline = self.settings.deadline_ns.max(LOOKS);
-        self.deadlines_watched_at = now.mono_ns + deadline / LOOKS;
+        let for_saves = if self.hurried { deadline.min(HURRIED_NS) } else { deadline };
+        self.deadlines_watched_at = now.mono_ns + for_saves / LOOKS;
+        if let Some(before) = now.mono_ns.checked_sub(for_saves) {
+            self.saves.watch(before);
+        }
         let Some(before) = now.mono_ns.checked_sub(deadline) else { return };
         let overdue: Vec<OpId> = self.ops.overdue(before).collect();
         for op in overdue {
             let operation = self.ops.get_mut(op);
             operation.stuck = true;
-            let what = if operation.stage == Stage::Writing { "write" } else { "read" };
-            let (block, age, occasion) = (operation.block, now.mono_ns - operation.since, occasion(&operation.task));
+            let what = in_a_word(operation.stage);
+            let (block, age, occasion) = (place(operation), now.mono_ns - operation.since, occasion(&operation.task));
             self.report_stuck(now, what, Some(block), age, occasion, actions);
         }
         if self.flushing && !self.flush_stuck && self.flush_since <= before {
@@ -55,6 +72,75 @@ impl Engine {
         some && self.ops.only_stuck_active() && (!self.flushing || self.flush_stuck)
     }
 
+    /// What hangs is not waited for, and that is on record.
+    pub(super) fn note_undrained(&self, actions: &mut Vec<Action>) {
+        if self.nothing_but_stuck() {
+            let stuck = self.ops.stuck() + u32::from(self.flush_stuck);
+            actions.push(Action::Record(Record::NotDrained { stuck }));
+        }
+    }
+
+    /// A read or write ends: where it was reported as stuck, that is over.
+    pub(super) fn note_return(&self, now: Now, op: OpId, actions: &mut Vec<Action>) {
+        let operation = self.ops.get(op);
+        if operation.stuck {
+            let block = place(operation);
+            actions.push(Action::Record(Record::IoReturned {
+                operation: in_a_word(operation.stage),
+                block: Some(block),
+                offset: Some(self.geometry.offset_of(block)),
+                after_ms: now.mono_ns.saturating_sub(operation.since) / 1_000_000,
+            }));
+        }
+    }
+
+    pub(super) fn note_flush_return(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if std::mem::take(&mut self.flush_stuck) {
+            let after_ms = now.mono_ns.saturating_sub(self.flush_since) / 1_000_000;
+            let record = Record::IoReturned { operation: "flush", block: None, offset: None, after_ms };
+            actions.push(Action::Record(record));
+        }
+    }
+
+    /// Whoever waits for a save that is past its deadline waits no longer.
+    pub(super) fn give_up_hung_save(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let Some((number, since)) = self.saves.stuck() else { return };
+        let age = now.mono_ns.saturating_sub(since) as f64 / 1e9;
+        let why = format!(
+            "the save of checkpoint {number} has not returned for {age:.1} s: the state directory does not answer"
+        );
+        if self.trigger.as_ref().is_some_and(Trigger::is_saving) {
+            self.trigger_unsaved(why.clone());
+        }
+        let quiet = self.ops.none_active() && !self.flushing || self.nothing_but_stuck();
+        match &self.phase {
+            Phase::Draining(Goal::Stop(_)) if quiet && self.trigger.is_none() => {}
+            Phase::Closing { .. } => {}
+            _ => return,
+        }
+        self.note_undrained(actions);
+        self.exit(Outcome::StateNotSaved(why), actions);
+    }
+
+    /// The one that has not returned for longest.
+    pub(super) fn oldest_stuck(&self) -> Option<StuckIo> {
+        let flush = self.flush_stuck.then_some((self.flush_since, "flush", None));
+        let other = self.ops.oldest_stuck().map(|operation| {
+            (operation.since, in_a_word(operation.stage), Some(self.geometry.offset_of(place(operation))))
+        });
+        let oldest = flush.into_iter().chain(other).min_by_key(|(since, ..)| *since);
+        oldest.map(|(since, operation, offset)| StuckIo {
+            operation: operation.to_owned(),
+            offset,
+            age_s: self.age_s(since),
+        })
+    }
+
+    /// Seconds from then to this step.
+    pub(super) fn age_s(&self, since: u64) -> f64 {
+        self.ops.clock.saturating_sub(since) as f64 / 1e9
+    }
+
     fn report_stuck(
         &mut self,
         now: Now,
@@ -67,6 +153,7 @@ impl Engine {
         // A flush is of no block: it is told where the region begins.
         let at = block.unwrap_or(Block(0));
         let legal = self.legal(at);
+        let seconds = age_ns as f64 / 1e9;
         let guarantee = match legal.rule {
             Rule::AtLeast(guarantee) if block.is_some() => Some(guarantee),
             _ => None,
@@ -83,14 +170,17 @@ impl Engine {
             persistence: Persistence::Persistent,
             proved_by: guarantee.map(|guarantee| guarantee.proved_by),
             known: false,
-            detail: format!("stuck: the {what} has not returned for {:.1} s", age_ns as f64 / 1e9),
+            detail: match block {
+                Some(block) => format!("stuck: the {what} of block {block} has not returned for {seconds:.1} s"),
+                None => format!("stuck: the {what} has not returned for {seconds:.1} s"),
+            },
             guarantee,
             home: None,
             confirmed: None,
             errno: None,
             occasion,
             cuts: self.cuts(),
-            contents: 0,
+            contents: STUCK,
             wall_ns: now.wall_ns,
         };
         actions.push(Action::Report(Box::new(finding), None));
@@ -101,6 +191,15 @@ impl Engine {
             Mode::BurnIn | Mode::Powercut => self.act_on_finding(),
         }
     }
+}
+
+/// The block that it reads or writes: a triage may be reading another than its own.
+fn place(operation: &Operation) -> Block {
+    operation.triage.as_ref().and_then(|triage| triage.home).unwrap_or(operation.block)
+}
+
+fn in_a_word(stage: Stage) -> &'static str {
+    if stage == Stage::Writing { "write" } else { "read" }
 }
 
 pub(super) fn occasion(task: &Task) -> Occasion {

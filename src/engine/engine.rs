@@ -98,6 +98,8 @@ pub struct Engine {
     pub(super) awaiting_flush: Vec<OpId>,
     /// Triages whose last read, of a home, is judged.
     pub(super) homes_read: Vec<OpId>,
+    /// The newest pass that was written and is not on record yet.
+    pub(super) passed: Option<u64>,
     pub(super) pass_record_not_before: u64,
     /// The promise has become stronger: the epoch waits for a flush.
     pub(super) flush_before_epoch: bool,
@@ -106,6 +108,8 @@ pub struct Engine {
     /// When the flush in flight was submitted, and whether it is past its deadline.
     pub(super) flush_since: u64,
     pub(super) flush_stuck: bool,
+    /// Asked to stop at once: a save that hangs is waited for only shortly.
+    pub(super) hurried: bool,
     /// When deadlines are looked at next.
     pub(super) deadlines_watched_at: u64,
 }
@@ -166,11 +170,13 @@ impl Engine {
             rereads: VecDeque::new(),
             awaiting_flush: Vec::new(),
             homes_read: Vec::new(),
+            passed: None,
             pass_record_not_before: 0,
             flush_before_epoch: false,
             why_epoch: "start".to_owned(),
             flush_since: 0,
             flush_stuck: false,
+            hurried: false,
             deadlines_watched_at: 0,
         }
     }
@@ -195,6 +201,7 @@ impl Engine {
         }
         self.conclude_homes(now, actions);
         self.watch_deadlines(now, actions);
+        self.give_up_hung_save(now, actions);
         self.advance(now, actions);
     }
 
@@ -203,7 +210,8 @@ impl Engine {
     pub fn next_wake(&self) -> Option<u64> {
         // What was due by the time of the last step was done then, or waits for an event.
         let later = |at: &u64| *at > self.ops.clock;
-        let deadline = (self.ops.in_flight() > 0 || self.flushing).then_some(self.deadlines_watched_at);
+        let watched = self.ops.in_flight() > 0 || self.flushing || self.saves.in_flight();
+        let deadline = watched.then_some(self.deadlines_watched_at);
         let flush = match (self.settings.flush_every, self.unflushed_since) {
             (FlushEvery::Nanoseconds(interval), Some(since)) if !self.flushing => Some(since + interval),
             _ => None,
@@ -354,6 +362,7 @@ impl Engine {
                     }
                     // A flush would wait behind what does not return.
                     let flushed = self.ledger.is_none() || hung;
+                    self.note_undrained(actions);
                     self.phase = Phase::Closing { outcome, flushed, saved: None };
                     self.advance_closing(now, actions);
                 }
@@ -439,6 +448,7 @@ impl Engine {
     fn stop_now(&mut self, now: Now, actions: &mut Vec<Action>) {
         // Its save, if one is in flight, becomes the last one; its command does not run.
         self.trigger = None;
+        (self.hurried, self.deadlines_watched_at) = (true, 0);
         let outcome = match &self.phase {
             Phase::Draining(Goal::Stop(outcome)) | Phase::Closing { outcome, .. } => outcome.clone(),
             _ => Outcome::Kept,
@@ -492,13 +502,15 @@ impl Engine {
             reads_in_flight: self.ops.reading(),
             bytes: self.bytes,
             findings: self.new_findings,
-            cuts: ledger.map_or(0, |ledger| ledger.totals().cuts),
+            cuts: self.cuts(),
             checked: self.checked,
             state: Some(self.recovered.state()),
             checkpoint: ledger.map_or(0, Ledger::checkpoint_number),
             failed_flushes: self.failed_flushes,
             failed_writes: self.failed_writes,
             stuck: self.ops.stuck() + u32::from(self.flush_stuck),
+            oldest_stuck: self.oldest_stuck(),
+            stuck_save_s: self.saves.stuck().map(|(_, since)| self.age_s(since)),
             blocks: self.schedule.blocks(),
         }
     }

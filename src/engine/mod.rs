@@ -28,7 +28,7 @@ pub use action::{Action, Outcome, Record};
 pub use engine::Engine;
 pub use event::{Command, Event, Fault, Fired, OpId, Reason};
 pub use settings::{FlushEvery, Mode, OnFinding, OnStart, Settings, Then, TriggerIo};
-pub use status::Status;
+pub use status::{Status, StuckIo};
 
 use crate::ledger::Checkpoint;
 use crate::report::FindingKey;

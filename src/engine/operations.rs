@@ -190,7 +190,13 @@ impl Operations {
         u32::try_from(self.all.iter().filter(|operation| operation.stuck).count()).expect("bounded")
     }
 
-    /// Nothing moves any more: all that is active is stuck, or waits for a place in the queue that the stuck ones fill.
+    /// The one that has been stuck for longest.
+    pub(super) fn oldest_stuck(&self) -> Option<&Operation> {
+        self.all.iter().filter(|operation| operation.stuck).min_by_key(|operation| operation.since)
+    }
+
+    /// Nothing moves any more: all that is active is stuck, is sealed and not handed to the disk, or waits for a place in
+    /// the queue that the stuck ones fill.
     pub(super) fn only_stuck_active(&self) -> bool {
         let still = |operation: &Operation| matches!(operation.stage, Stage::Free | Stage::Ready | Stage::Waiting);
         self.all.iter().all(|operation| still(operation) || operation.stuck)

@@ -18,6 +18,7 @@ impl Engine {
     /// A read has ended. Only bytes that were read are judged.
     pub(super) fn read(&mut self, now: Now, op: OpId, result: &Result<(), Fault>, actions: &mut Vec<Action>) {
         assert!(self.in_stage(op, Stage::Reading), "{op:?} was reading");
+        self.note_return(now, op, actions);
         self.ops.enter(op, Stage::Judging);
         if let (Err(fault), Phase::Running) = (result, &self.phase)
             && device_is_gone(fault)

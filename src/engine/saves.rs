@@ -37,11 +37,33 @@ struct Save {
     number: u64,
     reserved: Seq,
     durable: Seq,
+    /// When it was handed over, and whether it is past its deadline.
+    since: u64,
+    stuck: bool,
 }
 
 impl Saves {
     pub(super) fn in_flight(&self) -> bool {
         self.in_flight.is_some()
+    }
+
+    /// Marks a save that has been in flight since `before` or longer.
+    pub(super) fn watch(&mut self, before: u64) {
+        if let Some(save) = &mut self.in_flight {
+            save.stuck |= save.since <= before;
+        }
+    }
+
+    /// Number and start of a save that is past its deadline.
+    pub(super) fn stuck(&self) -> Option<(u64, u64)> {
+        self.in_flight.filter(|save| save.stuck).map(|save| (save.number, save.since))
+    }
+
+    /// Moves the time at which the save in flight began.
+    pub(super) fn postpone(&mut self, by_ns: u64) {
+        if let Some(save) = &mut self.in_flight {
+            save.since += by_ns;
+        }
     }
 
     pub(super) fn newest_number(&self) -> u64 {
@@ -75,7 +97,8 @@ impl Saves {
         self.newest_number = number;
         self.retry_at = None;
         self.due_at = None;
-        self.in_flight = Some(Save { number, reserved, durable: ledger.durable() });
+        let (durable, since) = (ledger.durable(), now.mono_ns);
+        self.in_flight = Some(Save { number, reserved, durable, since, stuck: false });
         actions.push(Action::Save(Box::new(ledger.checkpoint(number, reserved, clean, now))));
         number
     }
@@ -139,6 +162,10 @@ impl Engine {
     pub(super) fn saved(&mut self, now: Now, number: u64, result: &Result<(), Fault>, actions: &mut Vec<Action>) {
         let save = self.saves.in_flight.take().expect("a save was in flight");
         assert_eq!(save.number, number, "the save that was asked for");
+        if save.stuck {
+            let after_ms = now.mono_ns.saturating_sub(save.since) / 1_000_000;
+            actions.push(Action::Record(Record::SaveReturned { number, after_ms }));
+        }
         if let Err(fault) = result {
             actions.push(Action::Record(Record::SaveFailed { number, why: fault.message.clone() }));
             self.saves.failures += 1;
@@ -155,6 +182,7 @@ impl Engine {
             self.saves.ahead = u64::try_from(a_second).unwrap_or(u64::MAX).clamp(least, MAX_WINDOW / 2);
             (self.saves.saved_at, self.saves.saved_durable, self.saves.saved_next) =
                 (now.mono_ns, save.durable, self.next);
+            self.record_pass(now, actions);
         }
         if self.trigger_saved(number, result, actions) {
             return;

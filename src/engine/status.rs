@@ -47,6 +47,36 @@ pub struct Status {
     pub failed_writes: u64,
     /// I/Os past their deadline now.
     pub stuck: u32,
+    /// The oldest of them.
+    #[serde(default)]
+    pub oldest_stuck: Option<StuckIo>,
+    /// Age, in seconds, of a save of the ledger that is past its deadline: the state directory does not answer.
+    #[serde(default)]
+    pub stuck_save_s: Option<f64>,
     /// Writes sealed as part of the pass, of N.
     pub blocks: u64,
+}
+
+/// An I/O past its deadline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StuckIo {
+    /// "read", "write" or "flush".
+    pub operation: String,
+    /// Where, in bytes; a flush is nowhere.
+    pub offset: Option<u64>,
+    /// For how long, in seconds.
+    pub age_s: f64,
+}
+
+impl Status {
+    /// What does not return, in a few words: `2 I/Os stuck, the oldest a write at byte 4096 for 93 s`.
+    #[must_use]
+    pub fn stuck_in_words(&self) -> Option<String> {
+        let StuckIo { operation, offset, age_s } = self.oldest_stuck.as_ref()?;
+        let place = offset.map_or_else(String::new, |offset| format!(" at byte {offset}"));
+        Some(match self.stuck {
+            0 | 1 => format!("1 I/O stuck, a {operation}{place} for {age_s:.0} s"),
+            more => format!("{more} I/Os stuck, the oldest a {operation}{place} for {age_s:.0} s"),
+        })
+    }
 }

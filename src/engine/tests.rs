@@ -35,6 +35,10 @@ struct Bench {
     /// Writes, or flushes, that never return.
     hang_writes: bool,
     hang_flushes: bool,
+    hang_saves: bool,
+    /// What hangs, to be let go.
+    hung: Vec<Event>,
+    records: Vec<super::Record>,
     fired: u32,
     /// The disk as it is left by the next command, which cuts its power.
     after_command: Option<BTreeMap<Block, Vec<u8>>>,
@@ -65,6 +69,9 @@ impl Bench {
             fail_saves: false,
             hang_writes: false,
             hang_flushes: false,
+            hang_saves: false,
+            hung: Vec::new(),
+            records: Vec::new(),
             fired: 0,
             after_command: None,
         }
@@ -96,8 +103,13 @@ impl Bench {
                 self.inspector.sealer().seal(block, &claim, &mut self.buffers[buffer(op)]);
                 Event::Sealed(op)
             }
-            Action::Write { .. } if self.hang_writes => return None,
+            Action::Write { op, block, .. } if self.hang_writes => {
+                self.disk.insert(block, self.buffers[buffer(op)].clone());
+                self.hung.push(Event::Wrote(op, Ok(())));
+                return None;
+            }
             Action::Flush if self.hang_flushes => return None,
+            Action::Save(_) if self.hang_saves => return None,
             Action::Write { op, block, .. } => {
                 self.disk.insert(block, self.buffers[buffer(op)].clone());
                 Event::Wrote(op, Ok(()))
@@ -133,7 +145,10 @@ impl Bench {
                 self.reports.push(*finding);
                 return None;
             }
-            Action::Record(_) => return None,
+            Action::Record(record) => {
+                self.records.push(record);
+                return None;
+            }
             Action::Exit(outcome) => return Some(outcome),
         };
         self.pending.push_back(event);
@@ -244,6 +259,83 @@ fn a_trigger_and_a_stop_do_not_wait_for_a_write_that_hangs() {
     bench.hang_writes = true;
     assert_eq!(bench.run(10_000), Some(Outcome::Broken));
     assert_eq!((bench.fired, bench.slot.clean), (1, false));
+}
+
+#[test]
+fn a_write_that_returns_after_all_is_told_and_counts_like_any_other() {
+    let mut bench = Bench::new(13, Settings { on_finding: super::OnFinding::Continue, ..settings(None) });
+    assert_eq!(bench.run(50), None);
+    bench.hang_writes = true;
+    assert_eq!(bench.run(500), None);
+    let told = bench.engine.status();
+    assert_eq!((told.stuck as usize, told.oldest_stuck.is_some()), (bench.reports.len(), true), "{told:?}");
+    assert!(told.stuck_in_words().unwrap().contains("the oldest a write at byte "), "{told:?}");
+    bench.hang_writes = false;
+    bench.pending.extend(std::mem::take(&mut bench.hung));
+    assert_eq!(bench.run(50), None);
+    let returned = |record: &&super::Record| matches!(record, super::Record::IoReturned { .. });
+    assert_eq!(bench.records.iter().filter(returned).count(), bench.reports.len());
+    assert_eq!((bench.engine.status().stuck, bench.engine.status().oldest_stuck), (0, None));
+    bench.pending.push_back(Event::Command(Command::Stop));
+    assert_eq!(bench.run(1000), Some(Outcome::Broken));
+    assert!(bench.slot.clean, "all that was issued has returned, and the last flush covers it");
+}
+
+#[test]
+fn a_read_error_of_a_block_whose_read_once_hung_is_news() {
+    let mut bench = Bench::new(13, settings(None));
+    assert_eq!(bench.run(50), None);
+    bench.hang_writes = true;
+    assert_eq!(bench.run(10_000), Some(Outcome::Broken));
+    let stuck = bench.reports[0].clone();
+    let unreadable = crate::report::Finding { contents: 0, ..stuck.clone() };
+    assert_ne!(stuck.key(), unreadable.key());
+}
+
+#[test]
+fn a_save_that_hangs_is_no_finding_and_a_stop_says_that_the_state_could_not_be_saved() {
+    for (at_once, longest_s) in [(false, 100), (true, 10)] {
+        let mut bench = Bench::new(13, settings(None));
+        assert_eq!(bench.run(50), None);
+        bench.hang_saves = true;
+        let command = if at_once { Command::StopNow } else { Command::Stop };
+        let asked = bench.now.mono_ns;
+        bench.pending.push_back(Event::Command(command));
+        let Some(Outcome::StateNotSaved(why)) = bench.run(10_000) else { panic!("{:?}", bench.records) };
+        assert!(why.contains("the state directory does not answer"), "{why}");
+        assert!(bench.now.mono_ns - asked < longest_s * 1_000_000_000, "at once: {at_once}");
+        assert_eq!(bench.reports, []);
+    }
+}
+
+#[test]
+fn a_trigger_whose_save_hangs_does_not_run_its_command() {
+    let mut bench = Bench::new(13, settings(None));
+    assert_eq!(bench.run(50), None);
+    bench.hang_saves = true;
+    bench.pending.push_back(Event::Command(Command::Trigger(super::Reason::Control)));
+    assert!(matches!(bench.run(10_000), Some(Outcome::StateNotSaved(_))));
+    assert_eq!(bench.fired, 0);
+}
+
+#[test]
+fn a_trigger_fires_although_a_new_epoch_waits_for_a_write_that_hangs() {
+    let mut bench = Bench::new(13, Settings { on_finding: super::OnFinding::Continue, ..settings(None) });
+    bench.hang_flushes = true;
+    while !bench.engine.flushing {
+        assert_eq!(bench.run(1), None);
+    }
+    bench.hang_writes = true;
+    assert_eq!(bench.run(5), None);
+    let fault = Fault { errno: 5, end_of_file: false, message: "EIO".to_owned() };
+    bench.pending.push_back(Event::Flushed(Err(fault)));
+    assert_eq!(bench.run(300), None);
+    assert_eq!(bench.engine.status().phase, "draining for a new epoch");
+    bench.pending.push_back(Event::Command(Command::Trigger(super::Reason::Control)));
+    assert_eq!(bench.run(1000), Some(Outcome::Broken), "it has fired, and then the run ends");
+    let undrained = |record: &super::Record| matches!(record, super::Record::NotDrained { .. });
+    assert!(bench.fired == 1 && bench.records.iter().any(undrained), "{:?}", bench.records);
+    assert!(!bench.slot.clean, "what was issued did not return");
 }
 
 #[test]

@@ -28,7 +28,19 @@ pub(super) struct Trigger {
     tries: u32,
 }
 
+impl TriggerStage {
+    /// Its save is on its way, or was: nothing may be begun until its command has ended.
+    fn is_past_draining(self) -> bool {
+        matches!(self, TriggerStage::Saving(Some(_)) | TriggerStage::Firing)
+    }
+}
+
 impl Trigger {
+    /// It waits for a save, its own or the one before.
+    pub(super) fn is_saving(&self) -> bool {
+        matches!(self.stage, TriggerStage::Saving(_))
+    }
+
     pub(super) fn stage_in_words(&self) -> &'static str {
         match self.stage {
             TriggerStage::Begun => "waiting",
@@ -77,6 +89,12 @@ impl Engine {
                 self.advance_trigger(now, actions);
                 self.trigger.is_some() && self.settings.trigger_io != TriggerIo::Continue
             }
+            // The epoch that is to begin waits for what does not return, and may do so for ever. What is saved instead
+            // promises nothing of the window: no more than a stop would save from here.
+            (Phase::Draining(_), stage) if stage.is_past_draining() || self.nothing_but_stuck() => {
+                self.advance_trigger(now, actions);
+                self.trigger.is_some()
+            }
             // An epoch is about to begin: the trigger's save would be of one that is over.
             _ => false,
         }
@@ -97,12 +115,16 @@ impl Engine {
         }
         if trigger.stage == TriggerStage::Draining && quiet {
             let flush = io == TriggerIo::Flush && !hung;
+            if hung {
+                actions.push(Action::Record(Record::NotDrained { stuck: self.ops.stuck() + u32::from(flush_stuck) }));
+            }
             trigger.stage = if flush { TriggerStage::Flushing } else { TriggerStage::Saving(None) };
             if flush {
                 return self.submit_flush(actions);
             }
         }
         if trigger.stage == TriggerStage::Flushing && flush_stuck {
+            actions.push(Action::Record(Record::NotDrained { stuck: self.ops.stuck() + 1 }));
             trigger.stage = TriggerStage::Saving(None);
         }
         if trigger.stage == TriggerStage::Saving(None) && !self.saves.in_flight() {
@@ -171,8 +193,12 @@ impl Engine {
             (Then::Exit, _) => self.stop(Outcome::Kept),
             // The command may have cut the power: what was read before may no longer be there.
             (Then::Resume, Phase::Checking) => self.check.start_over(),
-            (Then::Resume, _) if self.settings.trigger_command => {
-                self.begin_drain(Goal::Check("the trigger's command may have cut the power".to_owned()));
+            (Then::Resume, phase) if self.settings.trigger_command => {
+                let why = "the trigger's command may have cut the power".to_owned();
+                match phase {
+                    Phase::Draining(Goal::Epoch(_)) => self.phase = Phase::Draining(Goal::Check(why)),
+                    _ => self.begin_drain(Goal::Check(why)),
+                }
             }
             (Then::Resume, _) => {}
         }

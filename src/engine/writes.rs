@@ -34,7 +34,7 @@ impl Engine {
             let Some(op) = self.ops.start(Task::Write { seq }, block) else { return };
             self.next = seq.next();
             self.pace(now);
-            self.record_pass(now, actions);
+            self.note_pass();
             if read_first {
                 self.ops.enter(op, Stage::Reading);
                 actions.push(Action::Read(op, block));
@@ -65,10 +65,20 @@ impl Engine {
         }
     }
 
-    fn record_pass(&mut self, now: Now, actions: &mut Vec<Action>) {
-        if self.next.0.is_multiple_of(self.schedule.blocks()) && now.mono_ns >= self.pass_record_not_before {
+    fn note_pass(&mut self) {
+        if self.next.0.is_multiple_of(self.schedule.blocks()) {
+            self.passed = Some(self.next.0 / self.schedule.blocks() - 1);
+        }
+    }
+
+    /// Puts the newest pass on record, just after a save: a state directory that hangs is met by a save first, which
+    /// holds up nothing, and not by the event log, which would hold up everything.
+    pub(super) fn record_pass(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if now.mono_ns >= self.pass_record_not_before
+            && let Some(pass) = self.passed.take()
+        {
             self.pass_record_not_before = now.mono_ns + PASS_RECORD_NS;
-            actions.push(Action::Record(Record::PassWritten { pass: self.next.0 / self.schedule.blocks() - 1 }));
+            actions.push(Action::Record(Record::PassWritten { pass }));
         }
     }
 
@@ -127,6 +137,7 @@ impl Engine {
 
     pub(super) fn wrote(&mut self, now: Now, op: OpId, result: &Result<(), Fault>, actions: &mut Vec<Action>) {
         assert!(self.in_stage(op, Stage::Writing), "{op:?} was writing");
+        self.note_return(now, op, actions);
         let Task::Write { seq } = self.ops.get(op).task else { unreachable!("only writes write") };
         let Err(fault) = result else {
             let bytes = self.block_bytes();
@@ -192,7 +203,7 @@ impl Engine {
 
     pub(super) fn flushed(&mut self, now: Now, result: &Result<(), Fault>, actions: &mut Vec<Action>) {
         assert!(std::mem::take(&mut self.flushing), "a flush was in flight");
-        self.flush_stuck = false;
+        self.note_flush_return(now, actions);
         let failure = match result {
             Ok(()) => {
                 self.flush_failures = 0;

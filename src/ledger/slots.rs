@@ -179,7 +179,10 @@ pub enum Damage {
 /// What a slot turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Slot {
-    /// Never saved to: no file, no bytes, or nothing but the reserved zeros.
+    /// No file, or one without a byte. Both slots are made, with their space, before anything is saved: beside a slot
+    /// that was saved to this one was taken away.
+    Missing,
+    /// Never saved to: nothing but the reserved zeros.
     Empty,
     /// Whole, and of this run and device.
     Valid(Saved),
@@ -248,7 +251,7 @@ impl Choice {
     pub fn turn(&self) -> Turn {
         let next = match self.newest {
             Some(newest) => newest.other(),
-            None if self.slots[0] != Slot::Empty && self.slots[1] == Slot::Empty => SlotIndex::One,
+            None if !self.slots[0].is_blank() && self.slots[1].is_blank() => SlotIndex::One,
             None => SlotIndex::Zero,
         };
         Turn { next }
@@ -266,7 +269,11 @@ impl Choice {
     /// What the user should hear about the slots, a line each; none when all is well.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
-        let remarkable = |index: &SlotIndex| !matches!(self.slot(*index), Slot::Valid(_) | Slot::Empty);
+        let remarkable = |index: &SlotIndex| match self.slot(*index) {
+            Slot::Valid(_) | Slot::Empty => false,
+            Slot::Missing => !self.slot(index.other()).is_blank(),
+            _ => true,
+        };
         let say = |index: SlotIndex| format!("{index}: {}", self.slot(index));
         let mut remarks: Vec<_> = SlotIndex::BOTH.into_iter().filter(remarkable).map(say).collect();
         if let [Slot::Valid(zero), Slot::Valid(one)] = &self.slots
@@ -275,6 +282,13 @@ impl Choice {
             remarks.push(format!("both slots hold checkpoint {}: the state was copied or put together", one.number));
         }
         remarks
+    }
+}
+
+impl Slot {
+    /// Nothing was saved here, or nothing of it is left.
+    fn is_blank(&self) -> bool {
+        matches!(self, Slot::Missing | Slot::Empty)
     }
 }
 
@@ -301,6 +315,7 @@ impl Turn {
 impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Slot::Missing => write!(f, "missing: a checkpoint was taken away, and it may have been the newest"),
             Slot::Empty => write!(f, "empty: nothing was saved here yet"),
             Slot::Valid(checkpoint) => write!(f, "checkpoint {}", checkpoint.number),
             Slot::Damaged(damage) => write!(f, "a torn or damaged checkpoint: {damage}"),
@@ -308,7 +323,11 @@ impl fmt::Display for Slot {
             Slot::OtherRun(run) => write!(f, "state of another run, {run}"),
             Slot::OtherTarget => write!(f, "state of this run that was saved for another device"),
             Slot::NewerFormat { version, flags } => {
-                write!(f, "format version {version} with flags {flags:#06x}: this scrubd reads version {VERSION}")
+                write!(
+                    f,
+                    "made by a newer scrubd: format version {version} with flags {flags:#06x}, and this one reads \
+                     version {VERSION}"
+                )
             }
         }
     }
@@ -327,7 +346,8 @@ impl fmt::Display for Damage {
 
 fn inspect(bytes: &SlotBytes, expected: &Expected) -> Slot {
     match bytes {
-        SlotBytes::Missing => Slot::Empty,
+        SlotBytes::Missing => Slot::Missing,
+        SlotBytes::Read(bytes) if bytes.is_empty() => Slot::Missing,
         SlotBytes::Unreadable(errno) => Slot::Unreadable(*errno),
         SlotBytes::Read(bytes) if bytes.iter().all(|&byte| byte == 0) => Slot::Empty,
         SlotBytes::Read(bytes) => match whole(bytes) {
@@ -458,14 +478,17 @@ mod tests {
         assert_eq!(judged(newer.clone()), Slot::NewerFormat { version: 2, flags: 0 });
         let choice = newest_valid(&[sealed(1, b"x"), SlotBytes::Read(newer)], &owner());
         assert_eq!(choice.not_ours(), Some(SlotIndex::One));
-        assert_eq!(choice.remarks(), ["ledger.1: format version 2 with flags 0x0000: this scrubd reads version 1"]);
+        assert_eq!(
+            choice.remarks(),
+            ["ledger.1: made by a newer scrubd: format version 2 with flags 0x0000, and this one reads version 1"]
+        );
     }
 
     #[test]
     fn a_slot_cut_at_any_length_is_not_valid() {
         let Sealed(slot) = seal(9, &owner(), &[0xAB; 5000]).unwrap();
         assert!((0..slot.len()).all(|length| !matches!(judged(slot[..length].to_vec()), Slot::Valid(_))));
-        assert_eq!(judged(Vec::new()), Slot::Empty);
+        assert_eq!(judged(Vec::new()), Slot::Missing);
     }
 
     #[test]

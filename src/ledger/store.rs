@@ -270,7 +270,10 @@ mod tests {
                     fs::write(dir.path().join(slot.file_name()), vec![0; length]).unwrap();
                 }
             }
-            assert_eq!(newest_valid(&load(dir.path()), &OWNER).slots, [Slot::Empty, Slot::Empty]);
+            let blank = |length: Option<usize>| if length.unwrap_or(0) == 0 { Slot::Missing } else { Slot::Empty };
+            let choice = newest_valid(&load(dir.path()), &OWNER);
+            assert_eq!(choice.slots, [blank(zero), blank(one)]);
+            assert!(choice.remarks().is_empty(), "nothing was saved yet, so nothing was taken away");
             save_all(dir.path(), &[77, 78]);
             assert_eq!(newest(dir.path()), Some(2));
         }

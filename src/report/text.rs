@@ -122,7 +122,13 @@ pub fn verdict(target: &str, run: RunId, judgement: &Judgement) -> String {
     let elapsed = Duration::try_from_secs_f64(judgement.elapsed_s).unwrap_or_default();
     let verified = judgement.bytes.verified;
     let mut lines = vec![
-        format!("{target}: {}", overall(judgement.verdict, findings)),
+        match judgement.verdict {
+            // Each block was read, and there was nothing to judge it by.
+            Overall::Incomplete if unwritten == total => {
+                format!("{target}: incomplete: nothing proves what should be here")
+            }
+            verdict => format!("{target}: {}", overall(verdict, findings)),
+        },
         format!("  run        {run}"),
         format!("  promise    {}, proved by {}", promise(judgement.promise), proof(judgement.proved_by)),
         format!("  ledger     {}", state(judgement.state)),
