@@ -117,7 +117,7 @@ pub(crate) fn told(sums: &Sums, time: Duration) -> String {
 fn cut_often(world: &World, times: u64, seed: u64) -> Result<Sums, String> {
     let sets = world.sets();
     let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
-    let rig = Rig::new(9 * MIB, 4096, seed, &sets)?;
+    let rig = Rig::new(5 * MIB, 4096, seed, &sets)?;
     rig.init();
     let mut sums = Sums::default();
     for cut in 0..times {

@@ -6,11 +6,18 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod chance;
+#[path = "../e2e/decoder.rs"]
+mod decoder;
+mod device;
 mod fault;
+mod faults;
 mod filesystem;
+mod flight;
 mod honest;
 mod image;
 mod journal;
+mod judge;
 mod mount;
+mod prefixes;
 mod rig;
 mod store;

@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use super::decoder;
 use super::filesystem::Inner;
 use super::mount::Mounted;
 use super::store::{Cut, Store};
@@ -80,6 +81,22 @@ impl Rig {
         self.path("state").join(self.target.file_name().unwrap())
     }
 
+    /// The events of the log, as JSON.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let log = fs::read_to_string(self.target_state().join("events.jsonl")).unwrap_or_default();
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The saved ledgers, read by a decoder that shares nothing with scrubd.
+    pub(crate) fn slots(&self) -> [PathBuf; 2] {
+        ["ledger.0", "ledger.1"].map(|name| self.target_state().join(name))
+    }
+
+    pub(crate) fn saved(&self) -> decoder::Slot {
+        let whole = self.slots().into_iter().filter_map(|file| decoder::slot(&fs::read(file).ok()?));
+        whole.max_by_key(|slot| slot.number).expect("a slot is whole")
+    }
+
     pub(crate) fn start(&self, words: &[&str]) -> Running {
         let number = self.talk.fetch_add(1, Ordering::Relaxed);
         let (out, err) = (self.path(&format!("out.{number}")), self.path(&format!("err.{number}")));
@@ -131,8 +148,20 @@ impl Rig {
         // A request that the kernel still holds comes after the first are answered: while frozen it gets its error too.
         self.disk.shared.give_up();
         running.ended().with_code(128 + 9);
+        self.wait_until_let_go();
         self.store().store_mut().thaw();
         cut
+    }
+
+    /// A killed process is gone before its ring is (Linux, `io_ring_exit_work`), and a loop device has a queue of its
+    /// own: what is still on its way must meet a disk without power. The ring's last hold on the target is its lock.
+    fn wait_until_let_go(&self) {
+        let target = File::open(&self.target).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while target.try_lock().is_err() {
+            assert!(Instant::now() < deadline, "the killed scrubd still holds {}", self.target.display());
+            std::thread::sleep(Duration::from_micros(300));
+        }
     }
 }
 

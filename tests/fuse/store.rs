@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::chance::Chance;
+use super::decoder;
 use super::fault::{Fault, Kind, Plan};
 use super::image::Image;
 use super::journal::{Entry, Journal};
 
 /// Where the data of a region at offset 0 begins: faults leave the label in front of it alone.
-pub(crate) const DATA: usize = 1 << 20;
+pub(crate) const DATA: usize = decoder::DATA as usize;
 
 /// A request that has been received and not answered.
 #[derive(Clone, Debug)]
@@ -46,7 +47,6 @@ pub(crate) struct Counts {
     pub(crate) flushes: u64,
     pub(crate) most_writes_in_flight: usize,
     pub(crate) largest_write: usize,
-    pub(crate) struck: u64,
 }
 
 pub(crate) struct Store {
@@ -58,6 +58,8 @@ pub(crate) struct Store {
     frozen: bool,
     chance: Chance,
     pub(crate) counts: Counts,
+    /// Where each fault struck: the offset of the request.
+    pub(crate) struck: Vec<(Fault, usize)>,
     pub(crate) plans: Vec<Plan>,
     /// Reads of these atoms fail.
     pub(crate) unreadable: BTreeSet<usize>,
@@ -85,6 +87,7 @@ impl Store {
             frozen: false,
             chance: Chance(seed),
             counts: Counts::default(),
+            struck: Vec::new(),
             plans: Vec::new(),
             unreadable: BTreeSet::new(),
             end: None,
@@ -100,6 +103,11 @@ impl Store {
         &self.disk
     }
 
+    /// How many writes have completed.
+    pub(crate) fn completed(&self) -> u64 {
+        self.completed
+    }
+
     /// Takes a request; `None` while frozen: what has no power takes nothing.
     pub(crate) fn receive(&mut self, request: Request) -> Option<u64> {
         if self.frozen {
@@ -108,7 +116,6 @@ impl Store {
         let id = self.next;
         self.next += 1;
         let fault = self.fault_of(&request);
-        self.counts.struck += u64::from(fault.is_some());
         self.note(match &request {
             Request::Write { offset, data, .. } => Some(Entry::Received(id, *offset, Arc::clone(data))),
             _ => None,
@@ -158,13 +165,14 @@ impl Store {
     }
 
     fn fault_of(&mut self, request: &Request) -> Option<Fault> {
-        let kind = match request {
-            Request::Write { offset, .. } if *offset >= DATA => Kind::Write,
-            Request::Read { offset, .. } if *offset >= DATA => Kind::Read,
-            Request::Flush => Kind::Flush,
-            _ => return None,
+        let (kind, offset) = match request {
+            Request::Write { offset, .. } => (Kind::Write, *offset),
+            Request::Read { offset, .. } => (Kind::Read, *offset),
+            Request::Flush => (Kind::Flush, DATA),
         };
-        Plan::strike(&mut self.plans, kind)
+        let fault = if offset < DATA { None } else { Plan::strike(&mut self.plans, kind) };
+        self.struck.extend(fault.map(|fault| (fault, offset)));
+        fault
     }
 
     fn write(&mut self, fault: Option<Fault>, offset: usize, data: &Arc<Vec<u8>>, dsync: bool) {
@@ -240,7 +248,13 @@ impl Store {
             }
         }
         let mut chance = Chance(seed);
-        self.disk.cut(|versions| chance.below(versions as u64 + 1) as usize);
+        // Some cuts lose nearly everything, some nearly nothing, some the half.
+        let (bias, eighths) = (chance.below(3), 7);
+        self.disk.cut(|versions| match (bias, chance.below(8) < eighths) {
+            (1, true) => 0,
+            (2, true) => versions,
+            _ => chance.below(versions as u64 + 1) as usize,
+        });
         for index in 0..self.disk.length() / self.disk.atom() {
             let found = self.disk.on_media(index).to_vec();
             let keeps = if self.truth.may_hold(index, &found) { found } else { self.truth.on_media(index).to_vec() };
@@ -266,6 +280,13 @@ impl Store {
         let differs = |index: &usize| self.disk.seen(*index) != self.truth.seen(*index);
         let atoms = (DATA / atom..self.disk.length() / atom).filter(differs);
         atoms.map(|index| ((index * atom - DATA) / block_size) as u64).collect()
+    }
+
+    /// Whether a block cannot be read whole.
+    pub(crate) fn hurts_reads(&self, block: u64, block_size: usize) -> bool {
+        let (from, atom) = (DATA + block as usize * block_size, self.disk.atom());
+        let bad = self.unreadable.range(from / atom..(from + block_size) / atom).next().is_some();
+        bad || self.end.is_some_and(|end| from + block_size > end)
     }
 
     /// What was promised of a block, atom by atom.
