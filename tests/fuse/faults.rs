@@ -56,15 +56,8 @@ const TABLE: &[(&str, Way)] = &[
     ("another block of the run", Way::AtRest(swap)),
     ("foreign block", Way::AtRest(plant_foreign)),
     ("phantom block", Way::AtRest(plant_phantom)),
-    ("EIO on reads, for good", Way::AtRest(|rig, chance| {
-        let atoms = rig.store().store().length() / rig.store().store().disk().atom();
-        let first = DATA / rig.store().store().disk().atom();
-        let bad = first as u64 + chance.below((atoms - first) as u64);
-        rig.store().store_mut().unreadable.insert(bad as usize);
-    })),
-    ("end of file", Way::AtRest(|rig, chance| {
-        rig.store().store_mut().end = Some(DATA + 4096 * (1 + chance.below(1000)) as usize);
-    })),
+    ("EIO on reads, for good", Way::AtRest(make_unreadable)),
+    ("end of file", Way::AtRest(end_early)),
     ("EIO on writes", Way::Failing(Fault::WriteError)),
     ("EIO on flushes", Way::Failing(Fault::FlushError)),
     ("write stuck", Way::Stuck(Fault::StuckWrite)),
@@ -113,7 +106,9 @@ fn one_cycle(way: Way, seed: u64, which: &str) -> Result<Tally, String> {
     let mut chance = Chance(seed);
     let promise = if let Way::Cut(promise, ..) = way { promise } else { "flush" };
     let promise = format!("promise={promise}");
-    let order = ["order=sequential", "order=random"][chance.below(2) as usize];
+    // A forged block must belong where its number puts it; in address order that is simple arithmetic.
+    let in_order = chance.below(2) == 0 || matches!(way, Way::AtRest(damage) if std::ptr::fn_addr_eq(damage, plant_phantom as fn(&Rig, &mut Chance)));
+    let order = if in_order { "order=sequential" } else { "order=random" };
     let sets = [order, &promise, "flush_every=1MiB", "verify.readback_lag=1MiB", "verify.deadline=1s"];
     let rig = Rig::new(LENGTH, [512, 4096][chance.below(2) as usize], seed, &sets)?;
     rig.init();
@@ -223,6 +218,17 @@ fn rot(rig: &Rig, chance: &mut Chance) {
     let mut held = rig.store();
     let byte = held.store().disk().read(at, 1)[0];
     held.store_mut().damage(at, &[byte ^ 1 << chance.below(8)]);
+}
+
+fn make_unreadable(rig: &Rig, chance: &mut Chance) {
+    let mut held = rig.store();
+    let (first, atom) = (DATA, held.store().disk().atom());
+    let bad = first / atom + chance.below(((LENGTH as usize - first) / atom) as u64) as usize;
+    held.store_mut().unreadable.insert(bad);
+}
+
+fn end_early(rig: &Rig, chance: &mut Chance) {
+    rig.store().store_mut().end = Some(DATA + 4096 * (1 + chance.below(1000)) as usize);
 }
 
 fn zero(rig: &Rig, chance: &mut Chance) {

@@ -48,45 +48,43 @@ impl Tally {
     }
 }
 
-/// What a broken block is to be called, and whether that needs proof of a guarantee: an older write is legal where the
-/// newer one was not guaranteed, but half an atom is legal nowhere.
-fn expected(rig: &Rig, block: u64, block_size: usize) -> (&'static [&'static str], Option<u64>) {
+/// What a broken block must be called, below a durable frontier; nothing where no proof reaches it. An older write is
+/// legal where the newer one was not guaranteed; half an atom is legal nowhere.
+fn expected(rig: &Rig, block: u64, block_size: usize, durable: u64) -> &'static [&'static str] {
+    let reserved = rig.saved().reserved;
     let held = rig.store();
     let (store, atom) = (held.store(), held.store().disk().atom());
+    if store.hurts_reads(block, block_size) {
+        return &["unreadable"];
+    }
     let found = store.disk().read(DATA + block as usize * block_size, block_size);
     let promised = store.promised(block, block_size);
-    if store.hurts_reads(block, block_size) {
-        return (&["unreadable"], None);
+    let home = decoder::tag(&promised[..atom]).expect("what was promised is a block of scrubd's");
+    let atoms: Vec<&[u8]> = found.chunks(atom).collect();
+    let sound: Vec<_> = atoms.iter().filter_map(|atom| decoder::tag(atom).filter(|tag| tag.sound)).collect();
+    if sound.iter().any(|tag| tag.run != home.run) {
+        return &["foreign"];
     }
-    let pairs: Vec<(&[u8], &[u8])> = found.chunks(atom).zip(promised.chunks(atom)).collect();
-    let wrong: Vec<_> = pairs.iter().filter(|(found, promised)| found != promised).collect();
-    let tags: Vec<_> = wrong.iter().map(|(found, _)| decoder::tag(found).filter(|tag| tag.sound)).collect();
-    let home = decoder::tag(promised.get(..atom).unwrap()).expect("what was promised is a block of scrubd's");
-    let any = |is: &dyn Fn(&decoder::Tag) -> bool| tags.iter().flatten().any(is);
-    if any(&|tag| tag.run != home.run) {
-        return (&["foreign"], None);
+    if sound.iter().any(|tag| tag.block != block) {
+        return &["misdirected"];
     }
-    if any(&|tag| tag.block != block) {
-        return (&["misdirected"], None);
+    if sound.iter().any(|tag| tag.seq >= reserved) {
+        return &["phantom"];
     }
-    if any(&|tag| tag.seq >= rig.saved().reserved) {
-        return (&["phantom"], None);
-    }
-    let is_shorn = |(found, promised): &&&(&[u8], &[u8])| found[..atom / 2] == promised[..atom / 2];
-    if tags.iter().any(Option::is_none) {
-        // Bit rot leaves both halves but for one bit; a shorn atom has an old half.
-        let bits = |(found, promised): &&&(&[u8], &[u8])| {
-            found.iter().zip(*promised).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>()
+    if sound.len() < atoms.len() {
+        let is_constant = |atom: &&[u8]| atom.iter().all(|byte| *byte == atom[0]);
+        return match (store.was_shorn(block, block_size), atoms.iter().any(is_constant)) {
+            (true, _) => &["shorn"],
+            (_, true) => &["zeroed"],
+            _ => &["corrupt"],
         };
-        let constant = wrong.iter().any(|(found, _)| found.iter().all(|byte| *byte == found[0]));
-        let shorn = wrong.iter().filter(is_shorn).any(|pair| bits(&pair) > 8);
-        return (if shorn { &["shorn"] } else if constant { &["zeroed"] } else { &["corrupt"] }, None);
     }
-    let guaranteed = wrong.iter().filter_map(|(_, promised)| Some(decoder::tag(promised)?.seq)).max();
-    match wrong.len() == pairs.len() {
+    let Some(guaranteed) = store.newest_below(durable, block, block_size) else { return &[] };
+    match sound.iter().filter(|tag| tag.seq < guaranteed).count() {
+        0 => &[],
         // A block that was sealed later and survived may attest to the guarantee: then it has the stronger name.
-        true => (&["lost_write", "unserializable"], guaranteed),
-        false => (&["torn"], guaranteed),
+        older if older == atoms.len() => &["lost_write", "unserializable"],
+        _ => &["torn"],
     }
 }
 
@@ -103,11 +101,10 @@ pub(crate) fn judge(rig: &Rig, block_size: usize, which: &str) -> Tally {
     let found = classes(&verdict);
     let (mut provable, mut missed, mut misnamed) = (0, Vec::new(), Vec::new());
     for &block in &broken {
-        let (names, guaranteed) = expected(rig, block, block_size);
-        let proved = guaranteed.is_none_or(|seq| seq < durable);
-        provable += u64::from(proved);
+        let names = expected(rig, block, block_size, durable);
+        provable += u64::from(!names.is_empty());
         match found.get(&block) {
-            None if proved => missed.push((block, names, guaranteed)),
+            None if !names.is_empty() => missed.push((block, names)),
             Some(class) if !names.contains(&class.as_str()) => misnamed.push((block, class, names)),
             _ => {}
         }

@@ -61,6 +61,8 @@ pub(crate) struct Store {
     /// Where each fault struck: the offset of the request.
     pub(crate) struck: Vec<(Fault, usize)>,
     pub(crate) plans: Vec<Plan>,
+    /// The numbers of the writes that came, by atom.
+    history: BTreeMap<usize, BTreeSet<u64>>,
     /// Reads of these atoms fail.
     pub(crate) unreadable: BTreeSet<usize>,
     /// Reads end here.
@@ -88,6 +90,7 @@ impl Store {
             chance: Chance(seed),
             counts: Counts::default(),
             struck: Vec::new(),
+            history: BTreeMap::new(),
             plans: Vec::new(),
             unreadable: BTreeSet::new(),
             end: None,
@@ -121,7 +124,11 @@ impl Store {
             _ => None,
         });
         match &request {
-            Request::Write { data, dsync, .. } => {
+            Request::Write { offset, data, dsync } => {
+                let atom = self.disk.atom();
+                for (index, atom) in (offset / atom..).zip(data.chunks(atom)) {
+                    self.history.entry(index).or_default().extend(decoder::tag(atom).map(|tag| tag.seq));
+                }
                 self.counts.writes += 1;
                 self.counts.dsync_writes += u64::from(*dsync);
                 self.counts.largest_write = self.counts.largest_write.max(data.len());
@@ -170,7 +177,8 @@ impl Store {
             Request::Read { offset, .. } => (Kind::Read, *offset),
             Request::Flush => (Kind::Flush, DATA),
         };
-        let fault = if offset < DATA { None } else { Plan::strike(&mut self.plans, kind) };
+        // Blocks start at whole pages behind the label; other requests are the guards' looks at the target.
+        let fault = if offset < DATA || offset % 4096 != 0 { None } else { Plan::strike(&mut self.plans, kind) };
         self.struck.extend(fault.map(|fault| (fault, offset)));
         fault
     }
@@ -287,6 +295,18 @@ impl Store {
         let (from, atom) = (DATA + block as usize * block_size, self.disk.atom());
         let bad = self.unreadable.range(from / atom..(from + block_size) / atom).next().is_some();
         bad || self.end.is_some_and(|end| from + block_size > end)
+    }
+
+    /// The newest write of a block below a frontier.
+    pub(crate) fn newest_below(&self, frontier: u64, block: u64, block_size: usize) -> Option<u64> {
+        let first = (DATA + block as usize * block_size) / self.disk.atom();
+        self.history.get(&first)?.range(..frontier).next_back().copied()
+    }
+
+    /// Whether a shorn write was aimed at a block.
+    pub(crate) fn was_shorn(&self, block: u64, block_size: usize) -> bool {
+        let place = DATA + block as usize * block_size;
+        self.struck.iter().any(|(fault, offset)| *fault == Fault::Shorn && (place..place + block_size).contains(offset))
     }
 
     /// What was promised of a block, atom by atom.
