@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::faults::BLOCK;
+use super::chance::Chance;
 use super::fault::{Fault, Plan};
+use super::faults::BLOCK;
 use super::honest::{Sums, cut_once, cuts_wanted, told};
 use super::judge::judge;
 use super::mount::skipped;
 use super::rig::{MIB, Rig};
-use super::chance::Chance;
 
 /// Detached when it is dropped; drop it before the disk.
 struct Loop(PathBuf);
@@ -72,7 +72,11 @@ fn device(sector: usize, seed: u64, sets: &[&str]) -> Result<Device, String> {
 fn no_cut_below_a_block_device_leads_to_a_finding() {
     let begun = Instant::now();
     let mut sums = Sums::default();
-    let worlds = [(4096, "promise=flush", "mode=powercut"), (512, "promise=fua", "mode=burn-in"), (512, "promise=flush", "mode=burn-in")];
+    let worlds = [
+        (4096, "promise=flush", "mode=powercut"),
+        (512, "promise=fua", "mode=burn-in"),
+        (512, "promise=flush", "mode=burn-in"),
+    ];
     for (number, (sector, promise, mode)) in (0..).zip(worlds) {
         let sets = [promise, mode, "flush_every=1MiB", "verify.readback_lag=1MiB", "queue_depth=32"];
         let Device { rig, .. } = &match device(sector, number, &sets) {

@@ -61,6 +61,11 @@ impl Plan {
         Plan { fault, every, left, seen: 0 }
     }
 
+    /// Whether the newest request of its kind was struck.
+    pub(crate) fn has_just_struck(&self) -> bool {
+        self.seen > 0 && self.seen.is_multiple_of(self.every)
+    }
+
     /// The fault that strikes this request, if one does.
     pub(crate) fn strike(plans: &mut [Plan], kind: Kind) -> Option<Fault> {
         plans.iter_mut().filter(|plan| plan.fault.strikes() == kind).find_map(|plan| {

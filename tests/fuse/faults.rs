@@ -10,6 +10,7 @@ use scrubd::vocabulary::{Block, Claim, Digest, Epoch, Geometry, Issue, Order, Pr
 use super::chance::Chance;
 use super::decoder;
 use super::fault::{Fault, Plan};
+use super::honest::cuts_wanted;
 use super::judge::{Tally, judge};
 use super::mount::skipped;
 use super::rig::{Ended, MIB, Rig};
@@ -18,7 +19,6 @@ use super::store::DATA;
 pub(crate) const BLOCK: usize = 64 << 10;
 const LENGTH: u64 = 5 * MIB;
 const BLOCKS: u64 = (LENGTH - MIB) / BLOCK as u64;
-const CYCLES: u64 = 6;
 
 /// How a fault is brought about and judged.
 #[derive(Clone, Copy)]
@@ -38,13 +38,13 @@ enum Way {
 
 const TABLE: &[(&str, Way)] = &[
     ("flush lies, each", Way::Cut("flush", Fault::LyingFlush, 1)),
-    ("flush lies, each 3rd", Way::Cut("flush", Fault::LyingFlush, 3)),
+    ("flush lies, each 2nd", Way::Cut("flush", Fault::LyingFlush, 2)),
     ("O_DSYNC lies, each", Way::Cut("fua", Fault::LyingFua, 1)),
     ("O_DSYNC lies, each 5th", Way::Cut("fua", Fault::LyingFua, 5)),
-    ("write dropped, cut", Way::Cut("flush", Fault::DroppedWrite, 9)),
-    ("atom dropped, cut", Way::Cut("flush", Fault::DroppedAtom, 9)),
-    ("misdirected, cut", Way::Cut("flush", Fault::Misdirected(7 * BLOCK), 9)),
-    ("shorn, cut", Way::Cut("flush", Fault::Shorn, 9)),
+    ("write dropped, cut", Way::Cut("flush", Fault::DroppedWrite, 3)),
+    ("atom dropped, cut", Way::Cut("flush", Fault::DroppedAtom, 3)),
+    ("misdirected, cut", Way::Cut("flush", Fault::Misdirected(7 * BLOCK), 3)),
+    ("shorn, cut", Way::Cut("flush", Fault::Shorn, 3)),
     ("write dropped, running", Way::Running(Fault::DroppedWrite, 40, &["lost_write"])),
     ("atom dropped, running", Way::Running(Fault::DroppedAtom, 40, &["torn"])),
     ("misdirected, running", Way::Running(Fault::Misdirected(7 * BLOCK), 40, &["misdirected", "lost_write"])),
@@ -75,7 +75,7 @@ fn every_fault_is_found_and_called_by_its_name() {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some((name, way)) = TABLE.get(number) else { return };
-                    for cycle in 0..CYCLES {
+                    for cycle in 0..cuts_wanted(128).div_ceil(32) {
                         let seed = (number as u64) << 16 | cycle;
                         match one_cycle(*way, seed, &format!("{name}, seed {seed}")) {
                             Ok(tally) => results.lock().unwrap()[number].add(tally),
@@ -90,7 +90,10 @@ fn every_fault_is_found_and_called_by_its_name() {
         return skipped(&why);
     }
     let results = results.into_inner().unwrap();
-    println!("{:<24} {:>6} {:>6} {:>8} {:>6} {:>7} {:>12}", "fault", "cycles", "broke", "detected", "named", "blocks", "false alarms");
+    println!(
+        "{:<24} {:>6} {:>6} {:>8} {:>6} {:>7} {:>12}",
+        "fault", "cycles", "broke", "detected", "named", "blocks", "false alarms"
+    );
     for ((name, _), Tally { cycles, broke, detected, named, blocks, false_alarms }) in TABLE.iter().zip(&results) {
         println!("{name:<24} {cycles:>6} {broke:>6} {detected:>8} {named:>6} {blocks:>7} {false_alarms:>12}");
     }
@@ -107,12 +110,15 @@ fn one_cycle(way: Way, seed: u64, which: &str) -> Result<Tally, String> {
     let promise = if let Way::Cut(promise, ..) = way { promise } else { "flush" };
     let promise = format!("promise={promise}");
     // A forged block must belong where its number puts it; in address order that is simple arithmetic.
-    let in_order = chance.below(2) == 0 || matches!(way, Way::AtRest(damage) if std::ptr::fn_addr_eq(damage, plant_phantom as fn(&Rig, &mut Chance)));
+    let in_order = chance.below(2) == 0
+        || matches!(way, Way::AtRest(damage) if std::ptr::fn_addr_eq(damage, plant_phantom as fn(&Rig, &mut Chance)));
     let order = if in_order { "order=sequential" } else { "order=random" };
     let sets = [order, &promise, "flush_every=1MiB", "verify.readback_lag=1MiB", "verify.deadline=1s"];
     let rig = Rig::new(LENGTH, [512, 4096][chance.below(2) as usize], seed, &sets)?;
     rig.init();
+    let usual = std::mem::replace(&mut rig.store().0.slowness, 100);
     rig.scrubd(&["run", "--passes", "2"]).with_code(0);
+    rig.store().0.slowness = usual;
     Ok(match way {
         Way::Cut(_, fault, every) => cut_under(&rig, fault, every, &mut chance, which),
         Way::Running(fault, every, names) => run_under(&rig, fault, every, names, which),
@@ -127,11 +133,18 @@ fn one_cycle(way: Way, seed: u64, which: &str) -> Result<Tally, String> {
 
 fn cut_under(rig: &Rig, fault: Fault, every: u64, chance: &mut Chance, which: &str) -> Tally {
     rig.store().store_mut().plans = vec![Plan::new(fault, every, u64::MAX)];
-    let (before, saved) = (rig.store().store().counts, rig.saved().durable);
-    let wanted = before.writes + 100 + chance.below(200);
-    let mut running = rig.start(&["run", "--set", "mode=powercut"]);
-    running.until("a saved ledger that promises more", || {
-        rig.store().store().counts.writes >= wanted && rig.saved().durable > saved
+    let wanted = rig.store().store().counts.writes + 100 + chance.below(200);
+    // What the next honest flush covers is kept after all: the ledger must be saved between the lie and that. It is
+    // saved twice a second.
+    let mut running = rig.start(&["run", "--set", "mode=powercut", "--set", "flush_every=300ms"]);
+    let (mut flushes, mut saved) = (0, u64::MAX);
+    running.until("a saved ledger that believes the lie", || {
+        let (counts, lied) = rig.store().0.store.newest();
+        let durable = rig.saved().durable;
+        if counts.flushes != flushes {
+            (flushes, saved) = (counts.flushes, durable);
+        }
+        counts.writes >= wanted && durable > saved && (lied || fault != Fault::LyingFlush)
     });
     rig.cut(running, chance.word());
     rig.store().store_mut().plans.clear();
@@ -201,7 +214,9 @@ fn stick_under(rig: &Rig, fault: Fault, which: &str) -> Tally {
     rig.cut(running, 1);
     let struck = rig.store().store().struck.clone();
     let place = struck.first().map(|(_, offset)| *offset as u64);
-    let named = found.iter().all(|finding| finding["class"] == "unreadable" && finding["detail"].as_str().unwrap().contains("not returned"));
+    let named = found.iter().all(|finding| {
+        finding["class"] == "unreadable" && finding["detail"].as_str().unwrap().contains("not returned")
+    });
     let elsewhere = found.iter().filter(|finding| finding["offset"].as_u64() != place).count() as u64;
     if found.is_empty() || !named || elsewhere > 0 {
         println!("{which}: struck {struck:?}, found {found:#?}\n{said}");

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig,
-    LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, TimeOrNow,
-    WriteFlags,
+    LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite,
+    TimeOrNow, WriteFlags,
 };
 
 use super::chance::Chance;
@@ -249,8 +249,19 @@ impl Filesystem for OneFile {
         self.0.take(Request::Flush, Reply::Flush(reply));
     }
 
-    fn readdir(&self, _request: &fuser::Request, _inode: INodeNo, _handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let entries = [(ROOT, FileType::Directory, "."), (ROOT, FileType::Directory, ".."), (FILE, FileType::RegularFile, TARGET)];
+    fn readdir(
+        &self,
+        _request: &fuser::Request,
+        _inode: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let entries = [
+            (ROOT, FileType::Directory, "."),
+            (ROOT, FileType::Directory, ".."),
+            (FILE, FileType::RegularFile, TARGET),
+        ];
         for (at, (inode, kind, name)) in entries.into_iter().enumerate().skip(offset as usize) {
             if reply.add(inode, at as u64 + 1, kind, name) {
                 break;
@@ -260,7 +271,14 @@ impl Filesystem for OneFile {
     }
 
     /// The directory holds one name, and always has: a sync of it has nothing to do.
-    fn fsyncdir(&self, _request: &fuser::Request, _inode: INodeNo, _handle: FileHandle, _data: bool, reply: ReplyEmpty) {
+    fn fsyncdir(
+        &self,
+        _request: &fuser::Request,
+        _inode: INodeNo,
+        _handle: FileHandle,
+        _data: bool,
+        reply: ReplyEmpty,
+    ) {
         reply.ok();
     }
 }

@@ -50,7 +50,10 @@ fn a_write_under_fua_says_so_itself_and_one_under_flush_does_not() {
         let cut = rig.cut(running, 2);
         let after = rig.store().store().counts;
         let (writes, said) = (after.writes - before.writes, after.dsync_writes - before.dsync_writes);
-        println!("{promise}: {writes} writes, {said} with O_DSYNC, {} flushes, {cut:?}", after.flushes - before.flushes);
+        println!(
+            "{promise}: {writes} writes, {said} with O_DSYNC, {} flushes, {cut:?}",
+            after.flushes - before.flushes
+        );
         assert_eq!(said, if dsync { writes } else { 0 });
         assert_eq!(after.flushes - before.flushes >= 4, !dsync, "only the one promise needs flushes");
         rig.assert_intact();

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::chance::Chance;
+use super::fault::{Fault, Plan};
 use super::mount::skipped;
-use super::rig::{MIB, Rig};
+use super::rig::{MIB, Rig, Running};
 
 /// One way to run scrubd.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +115,51 @@ pub(crate) fn told(sums: &Sums, time: Duration) -> String {
     )
 }
 
+/// The device says that it failed: what it did not promise it may lose, so that this too is honest.
+#[test]
+fn no_cut_of_a_disk_that_admits_its_failures_leads_to_a_finding() {
+    let begun = Instant::now();
+    let mut sums = Sums::default();
+    for (number, promise) in (0..).zip(["promise=flush", "promise=fua"]) {
+        let sets = [promise, "mode=powercut", "flush_every=512KiB", "queue_depth=32"];
+        let rig = match Rig::new(5 * MIB, 512, number, &sets) {
+            Ok(rig) => rig,
+            Err(why) => return skipped(&why),
+        };
+        rig.init();
+        sums.durable = 0;
+        for cut in 0..cuts_wanted(128).div_ceil(16) {
+            let which = format!("{promise}, failing, cut {cut}");
+            let mut running = rig.start(&["run"]);
+            let before = rig.store().store().counts;
+            running.until("the first write", || rig.store().store().counts.writes > before.writes);
+            // From here on, as a flush that fails before the first epoch ends it at once.
+            let plans = vec![Plan::new(Fault::FlushError, 3, u64::MAX), Plan::new(Fault::WriteError, 11, u64::MAX)];
+            rig.store().store_mut().plans = plans;
+            let wanted = before.writes + 20 + Chance(cut).below(300);
+            running.until("writes before the cut", || rig.store().store().counts.writes >= wanted);
+            judge_cut(&rig, running, Chance(700 + number << 32 | cut).word(), false, &mut sums, &which);
+            rig.store().store_mut().plans.clear();
+        }
+        let struck = rig.store().store().struck.clone();
+        let failed = |fault| struck.iter().filter(|(struck, _)| *struck == fault).count();
+        println!("{promise}: {} flushes and {} writes failed", failed(Fault::FlushError), failed(Fault::WriteError));
+        assert!(failed(Fault::WriteError) > 0);
+        assert_eq!(failed(Fault::FlushError) > 0, promise == "promise=flush");
+        finish(&rig, promise);
+    }
+    println!("honest, with errors that it admits: {}", told(&sums, begun.elapsed()));
+}
+
+/// After all cuts: nothing was ever found, and it goes on.
+fn finish(rig: &Rig, which: &str) {
+    let found: Vec<_> = rig.events().into_iter().filter(|event| event["event"] == "finding").collect();
+    assert!(found.is_empty(), "{which}: {found:#?}");
+    assert!(!rig.target_state().join("QUARANTINE").exists(), "{which}");
+    rig.scrubd(&["run", "--passes", "1"]).with_code(0);
+    rig.assert_intact();
+}
+
 fn cut_often(world: &World, times: u64, seed: u64) -> Result<Sums, String> {
     let sets = world.sets();
     let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
@@ -123,6 +169,7 @@ fn cut_often(world: &World, times: u64, seed: u64) -> Result<Sums, String> {
     for cut in 0..times {
         cut_once(&rig, Chance(seed << 32 | cut).word(), &mut sums, &format!("{world:?} seed {seed} cut {cut}"));
     }
+    finish(&rig, &format!("{world:?}"));
     Ok(sums)
 }
 
@@ -138,18 +185,26 @@ pub(crate) fn cut_once(rig: &Rig, seed: u64, sums: &mut Sums, which: &str) {
         let done = if in_recovery { counts.reads - before.reads } else { counts.writes - before.writes };
         done >= wanted
     });
-    let wrote = rig.store().store().counts.writes;
-    let cut = rig.cut(running, chance.word());
+    let wrote = rig.store().store().counts.writes > before.writes;
+    judge_cut(rig, running, chance.word(), !wrote, sums, which);
+}
+
+fn judge_cut(rig: &Rig, running: Running, seed: u64, in_recovery: bool, sums: &mut Sums, which: &str) {
+    let cut = rig.cut(running, seed);
     assert!(rig.store().store().broken(4096).is_empty(), "the rig broke a promise by itself: {which}");
     let ended = rig.check();
     assert_eq!(ended.code, 0, "{which}: a false alarm?\n{}\n{}", ended.out, ended.err);
     let verdict = ended.json();
-    assert_eq!((&verdict["verdict"], &verdict["blocks"]["findings"]), (&"intact".into(), &0.into()), "{which}: {verdict:#}");
+    assert_eq!(
+        (&verdict["verdict"], &verdict["blocks"]["findings"]),
+        (&"intact".into(), &0.into()),
+        "{which}: {verdict:#}"
+    );
     let durable = verdict["frontiers"]["durable"].as_u64().unwrap();
     assert!(durable >= sums.durable, "{which}: the durable frontier went back from {}: {verdict:#}", sums.durable);
     sums.add(Sums {
         cuts: 1,
-        during_recovery: u64::from(wrote == before.writes),
+        during_recovery: u64::from(in_recovery),
         writes_in_flight: cut.writes_in_flight,
         most_in_flight: cut.writes_in_flight,
         volatile_atoms: cut.volatile_atoms,

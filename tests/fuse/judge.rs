@@ -95,7 +95,12 @@ pub(crate) fn judge(rig: &Rig, block_size: usize, which: &str) -> Tally {
     broken.extend((0..blocks as u64).filter(|block| rig.store().store().hurts_reads(*block, block_size)));
     let ended = rig.check();
     let verdict = ended.json();
-    assert_eq!(ended.code, if verdict["blocks"]["findings"] == 0 { 0 } else { 65 }, "{which}\n{verdict:#}\n{}", ended.err);
+    assert_eq!(
+        ended.code,
+        if verdict["blocks"]["findings"] == 0 { 0 } else { 65 },
+        "{which}\n{verdict:#}\n{}",
+        ended.err
+    );
     let durable = verdict["frontiers"]["durable"].as_u64().unwrap();
     assert!(durable >= rig.saved().durable, "{which}: less durable than the saved ledger says: {verdict:#}");
     let found = classes(&verdict);
@@ -111,7 +116,10 @@ pub(crate) fn judge(rig: &Rig, block_size: usize, which: &str) -> Tally {
     }
     let false_alarms: Vec<_> = found.iter().filter(|(block, _)| !broken.contains(block)).collect();
     if !(missed.is_empty() && misnamed.is_empty() && false_alarms.is_empty()) {
-        println!("{which}: missed {missed:?}, misnamed {misnamed:?}, false alarms {false_alarms:?}\n{verdict:#}\n{}", ended.err);
+        println!(
+            "{which}: missed {missed:?}, misnamed {misnamed:?}, false alarms {false_alarms:?}\n{verdict:#}\n{}",
+            ended.err
+        );
     }
     Tally::of(provable, missed.is_empty(), missed.is_empty() && misnamed.is_empty(), false_alarms.len() as u64)
 }

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use fuser::{BackgroundSession, Config, MountOption, Session};
 use nix::errno::Errno;
 use nix::mount::MntFlags;
-use fuser::{BackgroundSession, Config, MountOption, Session};
 
 use super::filesystem::{OneFile, Shared, TARGET};
 use super::store::Store;
@@ -85,7 +85,8 @@ fn clear_away(scratch: &str) {
     for place in mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|place| place.starts_with(&ours)) {
         let dead = fs::metadata(place).is_err_and(|error| error.raw_os_error() == Some(nix::libc::ENOTCONN));
         if dead && nix::mount::umount(place).is_ok() {
-            eprintln!("{place} was left behind by a test that was killed; it is unmounted");
+            let removed = Path::new(place).parent().map(fs::remove_dir_all);
+            eprintln!("{place} was left behind by a test that was killed; it is unmounted and removed: {removed:?}");
         }
     }
 }

@@ -104,13 +104,24 @@ fn check(left: &Left, place: &Path) {
     }
 }
 
-/// Runs scrubd until so many writes are logged, from a clean disk that was written over once and then some.
-fn logged(rig: &Rig, writes: u64) -> (Replayed, Vec<(Entry, Slots)>) {
+/// Runs scrubd until so many writes are logged, from a disk that was written over once and then stopped, or cut: then
+/// the log begins with the recovery and a new epoch.
+fn logged(rig: &Rig, after_a_cut: bool, writes: u64) -> (Replayed, Vec<(Entry, Slots)>) {
     rig.init();
     rig.scrubd(&["run", "--passes", "1"]).with_code(0);
+    if after_a_cut {
+        let before = rig.store().store().counts.writes;
+        let mut running = rig.start(&["run"]);
+        running.until("writes before the cut", || rig.store().store().counts.writes >= before + 50);
+        rig.cut(running, 7);
+    }
     let begin = {
         let mut held = rig.store();
-        assert_eq!(held.store().disk().volatile_atoms(), 0, "a clean stop ends with a flush");
+        assert_eq!(
+            held.store().disk().volatile_atoms(),
+            0,
+            "a clean stop ends with a flush, a cut with nothing volatile"
+        );
         held.store_mut().journal = Some(Journal::new(rig.slots()));
         // Completions are counted on from where the store is.
         Replayed { image: held.store().disk().clone(), in_flight: BTreeMap::new(), completed: held.store().completed() }
@@ -135,7 +146,7 @@ fn every_prefix_of_the_write_log_is_a_disk_without_a_finding() {
     for (number, world) in worlds.iter().enumerate() {
         let sets: Vec<&str> = world.iter().copied().chain(["queue_depth=8", "verify.readback_lag=256KiB"]).collect();
         let rig = needs!(Rig::new(2 * MIB, [512, 4096][usize::from(number > 0)], number as u64, &sets));
-        let (begin, entries) = logged(&rig, cuts_wanted(128) / 2);
+        let (begin, entries) = logged(&rig, number > 0, cuts_wanted(128) / 2);
         let place = |thread: usize| -> PathBuf { rig.path(&format!("replay.{thread}")) };
         let (next, checks) = (AtomicUsize::new(0), AtomicU64::new(0));
         std::thread::scope(|scope| {

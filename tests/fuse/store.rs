@@ -106,6 +106,11 @@ impl Store {
         &self.disk
     }
 
+    /// What was counted, and whether the first plan's newest request was struck.
+    pub(crate) fn newest(&self) -> (Counts, bool) {
+        (self.counts, self.plans.first().is_some_and(Plan::has_just_struck))
+    }
+
     /// How many writes have completed.
     pub(crate) fn completed(&self) -> u64 {
         self.completed
