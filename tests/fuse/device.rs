@@ -86,7 +86,7 @@ fn no_cut_below_a_block_device_leads_to_a_finding() {
         rig.init();
         sums.durable = 0;
         for cut in 0..cuts_wanted(128).div_ceil(16) {
-            let seed = Chance(900 + number << 32 | cut).word();
+            let seed = Chance((900 + number) << 32 | cut).word();
             cut_once(rig, seed, &mut sums, &format!("{sector} {promise} {mode} world {number} cut {cut}"));
         }
     }

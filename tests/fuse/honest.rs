@@ -138,7 +138,7 @@ fn no_cut_of_a_disk_that_admits_its_failures_leads_to_a_finding() {
             rig.store().store_mut().plans = plans;
             let wanted = before.writes + 20 + Chance(cut).below(300);
             running.until("writes before the cut", || rig.store().store().counts.writes >= wanted);
-            judge_cut(&rig, running, Chance(700 + number << 32 | cut).word(), false, &mut sums, &which);
+            judge_cut(&rig, running, Chance((700 + number) << 32 | cut).word(), false, &mut sums, &which);
             rig.store().store_mut().plans.clear();
         }
         let struck = rig.store().store().struck.clone();
