@@ -3,12 +3,14 @@
 //! Everything is told by rebuilding: the payload of any issue can be made again, and the tags of one issue differ only
 //! in the atom's index, so a sound neighbour tells the whole of a damaged atom, tag included.
 
+use std::collections::BTreeSet;
+
 use super::atom::Atom;
 use super::format::{TAG_SIZE, Tag, checksum_holds, field_at};
 use super::inspect::Inspector;
 use super::verdict::Class;
 use crate::ledger::{Legal, Standing};
-use crate::vocabulary::{Block, Claim, Digest, Epoch, Issue, Promise};
+use crate::vocabulary::{Block, Claim, Digest, Epoch, Issue, Promise, Seq};
 
 /// Epochs that are tried when the other half of a shorn atom is looked for.
 const EPOCHS_TRIED: usize = 8;
@@ -75,29 +77,33 @@ fn payload_start(inspector: &Inspector, index: u32) -> usize {
     if digest { super::format::DIGEST.end } else { TAG_SIZE }
 }
 
-/// The writes that may have had a part in an atom: what it says itself, what its neighbours say, what should be there,
-/// and the two writes before that.
+/// The writes that may have had a part in an atom: what it says itself, what its neighbours say, the newest that is known
+/// and the newest that is said, and the writes before these.
 fn candidates(inspector: &Inspector, bytes: &[u8], atoms: &[Atom], index: u32, legal: &Legal) -> Vec<Claim> {
     let mut claims: Vec<Claim> = own_claim(inspector, bytes, index, legal.block).into_iter().collect();
-    let mut add = |claim: Claim| {
-        if claims.iter().all(|known| known.issue != claim.issue) {
-            claims.push(claim);
-        }
-    };
-    atoms.iter().filter_map(Atom::claim).for_each(|claim| add(*claim));
-    let newest = legal.newest_issued.max(legal.expected()).map(|seq| seq.next()).or(legal.reserved);
-    let mut frontier = newest;
-    for _ in 0..3 {
-        let seq = frontier.and_then(|frontier| inspector.schedule.newest_below(frontier, legal.block));
-        let Some(seq) = seq else { break };
-        let possible = legal.epochs.records().iter().rev().filter(|record| record.restart <= seq);
-        for record in possible.take(EPOCHS_TRIED) {
-            let issue = Issue { seq, epoch: record.epoch };
-            add(Claim { issue, durable: seq, promise: Promise::Flush, checkpoint: 0, wall_ns: 0 });
-        }
-        frontier = Some(seq);
+    claims.extend(atoms.iter().filter_map(Atom::claim));
+    // After a cut more was issued than is known: what the atom or its neighbours say themselves may be newer, and then
+    // the write before it is not among the known ones.
+    let said = claims.iter().map(|claim| claim.issue.seq).max();
+    let known = legal.newest_issued.max(legal.expected()).map(|seq| seq.next()).or(legal.reserved);
+    for newest in [known, said].into_iter().flatten() {
+        claims.extend(older_writes(inspector, newest, legal));
     }
+    let mut seen = BTreeSet::new();
+    claims.retain(|claim| seen.insert(claim.issue));
     claims
+}
+
+/// The three newest writes of the block below a frontier, in each epoch that they may be of.
+fn older_writes(inspector: &Inspector, frontier: Seq, legal: &Legal) -> Vec<Claim> {
+    let below = |frontier: &Seq| inspector.schedule.newest_below(*frontier, legal.block);
+    let writes = std::iter::successors(below(&frontier), below).take(3);
+    let issues = writes.flat_map(|seq| {
+        let possible = legal.epochs.records().iter().rev().filter(move |record| record.restart <= seq);
+        possible.take(EPOCHS_TRIED).map(move |record| Issue { seq, epoch: record.epoch })
+    });
+    let claim = |issue: Issue| Claim { issue, durable: issue.seq, promise: Promise::Flush, checkpoint: 0, wall_ns: 0 };
+    issues.map(claim).collect()
 }
 
 /// What a damaged atom says of itself, if that makes sense for the block; with one flipped bit in its tag mended.

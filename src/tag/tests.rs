@@ -144,6 +144,23 @@ fn half_a_block_older_is_torn_and_half_an_atom_older_is_shorn() {
     }
 }
 
+/// Found by the FUSE file system: after a cut, write 13 was shorn over write 9, the ledger knew of no write beyond 5, and
+/// so 9 was not thought of: "corrupt", with half of the atom in thousands of wrong bits.
+#[test]
+fn a_write_that_the_ledger_has_not_heard_of_is_shorn_over_another_that_it_has_not_heard_of() {
+    let inspector = inspector(Digest::Crc32c);
+    let [middle, newest] = [Seq(9), Seq(13)].map(|seq| sealed(&inspector, BLOCK, seq));
+    let guarantee = Guarantee { seq: OLD, proved_by: ProvedBy::Disk, flush: None, attested: false };
+    let legal = Legal { newest_issued: Some(OLD), ..legal(Rule::AtLeast(guarantee)) };
+    for atom in 0..4 {
+        let cut = atom * ATOM + ATOM / 2;
+        let shorn = [&newest[..cut], &middle[cut..(atom + 1) * ATOM], &newest[(atom + 1) * ATOM..]].concat();
+        let broken = broken(&inspector, &shorn, &legal);
+        assert_eq!(broken.class, Class::Shorn, "{}", broken.detail);
+        assert!(broken.detail.contains("is write 13 up to byte 512 and write 9 from there"), "{}", broken.detail);
+    }
+}
+
 #[test]
 fn another_blocks_contents_are_misdirected_and_another_runs_are_foreign() {
     let here = inspector(Digest::Crc32c);

@@ -1,0 +1,78 @@
+//! What goes wrong, as data: a fault, the requests that it strikes, and how often.
+
+/// What a disk does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A flush succeeds and makes nothing durable.
+    LyingFlush,
+    /// An O_DSYNC write succeeds and is only in the cache.
+    LyingFua,
+    /// A write succeeds and is nowhere.
+    DroppedWrite,
+    /// One atom of a write that succeeds is nowhere.
+    DroppedAtom,
+    /// A write lands so many bytes further on.
+    Misdirected(usize),
+    /// One atom of a write keeps its old second half.
+    Shorn,
+    /// A write fails with EIO and lands nowhere.
+    WriteError,
+    /// A flush fails with EIO and makes nothing durable.
+    FlushError,
+    /// A read fails with EIO.
+    ReadError,
+    /// One bit of a read is wrong; the disk holds the right one.
+    TransientFlip,
+    /// A write is never answered.
+    StuckWrite,
+    /// A read is never answered.
+    StuckRead,
+}
+
+/// The requests that can be struck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Write,
+    Read,
+    Flush,
+}
+
+impl Fault {
+    fn strikes(self) -> Kind {
+        match self {
+            Fault::LyingFlush | Fault::FlushError => Kind::Flush,
+            Fault::ReadError | Fault::TransientFlip | Fault::StuckRead => Kind::Read,
+            _ => Kind::Write,
+        }
+    }
+}
+
+/// A fault that strikes each `every`-th request of its kind, `left` times.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) fault: Fault,
+    pub(crate) every: u64,
+    pub(crate) left: u64,
+    seen: u64,
+}
+
+impl Plan {
+    pub(crate) fn new(fault: Fault, every: u64, left: u64) -> Plan {
+        Plan { fault, every, left, seen: 0 }
+    }
+
+    /// Whether the newest request of its kind was struck.
+    pub(crate) fn has_just_struck(&self) -> bool {
+        self.seen > 0 && self.seen.is_multiple_of(self.every)
+    }
+
+    /// The fault that strikes this request, if one does.
+    pub(crate) fn strike(plans: &mut [Plan], kind: Kind) -> Option<Fault> {
+        plans.iter_mut().filter(|plan| plan.fault.strikes() == kind).find_map(|plan| {
+            plan.seen += 1;
+            let due = plan.left > 0 && plan.seen.is_multiple_of(plan.every);
+            plan.left -= u64::from(due);
+            due.then_some(plan.fault)
+        })
+    }
+}
