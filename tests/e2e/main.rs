@@ -14,5 +14,6 @@ mod ledgers;
 mod main_job;
 mod memory;
 mod room;
+mod selftest;
 mod threads;
 mod triggers;
