@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const FILE: &str = "events.jsonl";
 
 pub fn holds(bytes: &[u8]) {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = super::scratch();
     log_holds(dir.path(), bytes);
     log_holds(dir.path(), &summed(bytes));
 }

@@ -1,4 +1,4 @@
-//! A label's record: what is decoded encodes to the very bytes, and what is refused is refused in words.
+//! A label's record: what is decoded encodes to what decodes the same, and what is refused is refused in words.
 
 use scrubd::target::label::RECORD;
 use scrubd::target::{Label, newest};
@@ -21,7 +21,10 @@ fn decodes(record: &[u8; RECORD]) {
             assert_eq!(label.geometry.validate(), Ok(()), "a label's geometry is sound");
             let again = label.encode();
             assert_eq!(Label::decode(&again).as_ref(), Ok(label));
-            assert_eq!(again, *record, "there is one way to write a label");
+            // What the page calls zero is not interpreted: between these and in the padding of texts.
+            for meant in [0..13, 16..80] {
+                assert_eq!(again[meant.clone()], record[meant]);
+            }
             let both = newest([decoded.clone(), decoded.clone()]).expect("two copies that agree");
             assert!(both.label == *label && both.repairs.is_empty());
         }

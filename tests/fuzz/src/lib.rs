@@ -16,6 +16,11 @@ use scrubd::vocabulary::RunId;
 /// 000102…0f, as in the golden vectors.
 const RUN: RunId = RunId([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
 
+/// A directory in memory where there is one: a flush to a disk for every input would be all that is measured.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory")
+}
+
 /// The words that a person gets.
 fn told(error: &impl std::fmt::Display) {
     let text = error.to_string();

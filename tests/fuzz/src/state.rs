@@ -8,7 +8,7 @@ use scrubd::daemon::known;
 use scrubd::report::{Finding, FindingKey, quarantine};
 
 pub fn holds(bytes: &[u8]) {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = super::scratch();
     fs::write(dir.path().join("known.jsonl"), bytes).expect("written");
     let keys = known::load(dir.path()).expect("it can be read");
     let lines: Vec<u8> = keys.iter().flat_map(line).collect();
