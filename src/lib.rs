@@ -7,7 +7,7 @@
 //!                         engine decides; daemon wires; nothing else knows everything
 //! ```
 //!
-//! `schedule`, `tag`, `ledger`, `engine` and `sim` are pure: no clock, no randomness, no thread, no file. Time and
+//! `schedule`, `tag`, `ledger`, `engine`, `sim` and `selftest` are pure: no clock, no randomness, no thread, no file. Time and
 //! chance are arguments, so that the simulator drives the very code that runs on a disk.
 
 pub mod vocabulary;
@@ -28,6 +28,8 @@ pub mod ring;
 pub mod sim;
 
 pub mod report;
+
+pub mod selftest;
 
 pub mod daemon;
 

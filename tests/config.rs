@@ -158,10 +158,10 @@ fn all_errors_are_reported_at_once() {
         [
             "scrubd.toml:1:13",
             "scrubd.toml:4:9",
-            "--set rate=5",
+            "conf.d/1.toml:1:9",
             "conf.d/1.toml:2:8",
             "--set rate=5",
-            "conf.d/1.toml:1:9",
+            "--set rate=5",
         ]
     );
 }
@@ -415,4 +415,27 @@ proptest! {
             let _outcome = with(&["[target.a]\npath = \"/a\"\n"], &[&format!("{}={value}", KEYS[key].name)]);
         }
     }
+}
+
+/// Keys were told in the order of the schema, and files in that of the targets' names.
+#[test]
+fn errors_come_in_the_order_of_the_files_and_their_lines() {
+    let main = "[target.bay3]\npath = 5\nverify.threads = \"x\"\nqueue_depth = 0\nrate = true\n";
+    let errors = with(&[main, "[target.bay2]\npath = \"/dev/sdc\"\norder = 1\n"], &["mode=no"]).unwrap_err();
+    let places: Vec<&str> = errors.iter().map(|error| error.split(": ").next().unwrap_or_default()).collect();
+    let expected = ["scrubd.toml:2:8", "scrubd.toml:3:18", "scrubd.toml:4:15", "scrubd.toml:5:8", "conf.d/1.toml:3:9"];
+    assert_eq!(places[..5], expected, "{errors:#?}");
+    assert!(errors[5..].iter().all(|error| error.contains("--set")), "{errors:#?}");
+}
+
+#[test]
+fn two_targets_that_mean_one_region_are_refused() {
+    let two = |more: &str| format!("[target.a]\npath = \"/dev/sdb\"\n[target.b]\npath = \"/dev/sdb\"\n{more}");
+    let errors = with(&[&two("")], &[]).unwrap_err();
+    assert_eq!(errors.len(), 2, "{errors:#?}");
+    assert!(
+        errors[1].starts_with("scrubd.toml:4:8: target \"b\": path \"/dev/sdb\" must not be the one of target \"a\"")
+    );
+    assert!(with(&[&two("offset = \"1GiB\"\n")], &[]).is_ok(), "two regions of one disk");
+    assert!(with(&[&two("serial = \"WX1\"\n")], &[]).is_ok(), "two disks that take turns in one bay");
 }

@@ -47,6 +47,8 @@ pub enum Command {
     Reload(Target),
     /// Decode one block and say what it is
     Inspect(Inspect),
+    /// Inject every class of fault into a simulated disk and see that each is found and named; needs no target
+    Selftest(Selftest),
     /// Validate the configuration, or show it with the origin of every value
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -117,7 +119,21 @@ pub struct Inspect {
     pub target: Target,
 }
 
-/// Options that go with every subcommand.
+/// `selftest`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Selftest {
+    /// What all chance comes from; drawn anew where it is left out
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Times that every case is tried
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub rounds: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options that go with every subcommand that takes a target.
 #[derive(Clone, Debug, Default, PartialEq, Eq, ClapArgs)]
 #[command(next_help_heading = "Common options")]
 pub struct Common {
@@ -173,7 +189,10 @@ impl Args {
         T: Into<OsString> + Clone,
     {
         let CommandLine { before, mut command } = CommandLine::try_parse_from(words)?;
-        let after = std::mem::take(&mut command.target_mut().after);
+        let after = match &mut command {
+            Command::Selftest(selftest) => Common { json: selftest.json, ..Common::default() },
+            command => command.target_mut().map(|target| std::mem::take(&mut target.after)).unwrap_or_default(),
+        };
         let args = Args { common: before.merged(after)?, command };
         args.check().map(|()| args)
     }
@@ -192,7 +211,7 @@ impl Args {
     #[must_use]
     pub fn overrides(&self) -> Overrides {
         Overrides {
-            target: self.command.target().name.clone(),
+            target: self.command.target().and_then(|target| target.name.clone()),
             sets: self.common.sets.clone(),
             state_dir: self.common.state_dir.clone(),
         }
@@ -200,8 +219,15 @@ impl Args {
 
     fn check(&self) -> Result<(), clap::Error> {
         let Common { config, file, size, .. } = &self.common;
-        let name = &self.command.target().name;
         let conflict = |message: &str| Err(usage(ErrorKind::ArgumentConflict, message));
+        let Some(Target { name, .. }) = self.command.target() else {
+            let alone = self.common == Common { json: self.common.json, ..Common::default() };
+            return if alone {
+                Ok(())
+            } else {
+                conflict("selftest takes no target and none of its options but --json")
+            };
+        };
         if name.is_some() && file.is_some() {
             return conflict("TARGET and --file cannot be used together: name one of them");
         }
@@ -219,10 +245,10 @@ impl Args {
 }
 
 impl Command {
-    /// The target and its name, of whatever subcommand.
+    /// The target and its name, of whatever subcommand; `None` for one that takes none.
     #[must_use]
-    pub fn target(&self) -> &Target {
-        match self {
+    pub fn target(&self) -> Option<&Target> {
+        Some(match self {
             Command::Init(target)
             | Command::Status(target)
             | Command::Trigger(target)
@@ -234,11 +260,12 @@ impl Command {
             Command::Run(Run { target, .. })
             | Command::Check(Check { target, .. })
             | Command::Inspect(Inspect { target, .. }) => target,
-        }
+            Command::Selftest(_) => return None,
+        })
     }
 
-    fn target_mut(&mut self) -> &mut Target {
-        match self {
+    fn target_mut(&mut self) -> Option<&mut Target> {
+        Some(match self {
             Command::Init(target)
             | Command::Status(target)
             | Command::Trigger(target)
@@ -250,7 +277,8 @@ impl Command {
             Command::Run(Run { target, .. })
             | Command::Check(Check { target, .. })
             | Command::Inspect(Inspect { target, .. }) => target,
-        }
+            Command::Selftest(_) => return None,
+        })
     }
 
     /// Those that may leave TARGET out mean the only one that is configured; the others would judge, overwrite or
@@ -371,6 +399,18 @@ mod tests {
         assert!(matches!(args.command, Command::Check(Check { no_state: true, .. })));
         let args = parse("inspect bay3 --block 7").unwrap();
         assert!(matches!(args.command, Command::Inspect(Inspect { block: 7, .. })));
+    }
+
+    #[test]
+    fn the_selftest_takes_no_target_and_may_be_asked_for_json_on_either_side() {
+        for line in ["--json selftest --seed 7", "selftest --json --seed 7"] {
+            let args = parse(line).expect(line);
+            assert!(matches!(args.command, Command::Selftest(Selftest { seed: Some(7), rounds: 10, .. })), "{line}");
+            assert!(args.common.json && args.command.target().is_none());
+        }
+        for line in ["--file a selftest", "--set rate=off selftest", "selftest bay3", "selftest --rounds 0"] {
+            refused(line);
+        }
     }
 
     #[test]

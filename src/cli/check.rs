@@ -11,6 +11,7 @@ use crate::report::json::{self, Summary};
 use crate::report::{FindingKey, Judgement, Overall, quarantine, text};
 use crate::ring;
 use crate::target::{self, Access, LOCK_WAIT, OpenTarget};
+use std::collections::BTreeSet;
 
 pub(crate) fn run(args: &Args, no_state: bool) -> Result<u8, Failure> {
     let settings = chosen::target(args)?;

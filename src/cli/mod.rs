@@ -14,6 +14,7 @@ mod last_words;
 mod progress;
 mod quarantine;
 mod run;
+mod selftest;
 mod state;
 mod status;
 mod talk;
@@ -57,6 +58,7 @@ fn dispatch(args: &Args) -> Result<u8, Failure> {
         Command::Resume(_) => control::run(args, Request::Resume),
         Command::Reload(_) => control::run(args, Request::Reload),
         Command::Inspect(options) => inspect::run(args, options.block),
+        Command::Selftest(options) => selftest::run(options, args.common.json),
         Command::Config(ConfigCommand::Check(_)) => config::check(args),
         Command::Config(ConfigCommand::Show(_)) => config::show(args),
         Command::Quarantine(QuarantineCommand::Clear(_)) => quarantine::clear(args),

@@ -57,13 +57,26 @@ pub(super) fn settle(
     let sets = parse_sets(&overrides.sets, &mut errors);
     // A key that stands in text nobody could read is not missing: judging the rest would accuse the wrong line.
     if !whole {
-        return Err(ConfigErrors(errors));
+        return Err(in_reading_order(errors, texts));
     }
     let inputs = merge(fragments, &sets, selected);
     if let Some(unknown) = selected.filter(|name| !inputs.targets.contains_key(*name)) {
         errors.push(not_configured(unknown, &inputs));
     }
-    judge(&inputs, overrides, env, errors)
+    judge(&inputs, overrides, env, errors).map_err(|errors| in_reading_order(errors.0, texts))
+}
+
+/// Files in the order in which they were read, each from its top: an administrator goes through them once. What no file
+/// is to blame for comes last.
+fn in_reading_order(mut errors: Vec<ConfigError>, texts: &[Text]) -> ConfigErrors {
+    errors.sort_by_key(|error| match &error.origin {
+        Some(Origin::File { path, line, column }) => {
+            let file = texts.iter().position(|text| *text.path == **path).unwrap_or(texts.len());
+            (file, *line, *column)
+        }
+        _ => (usize::MAX, 0, 0),
+    });
+    ConfigErrors(errors)
 }
 
 /// Settings of a file that was named on the command line; no configuration is read.
@@ -101,6 +114,7 @@ fn judge(
     let mut targets = BTreeMap::new();
     for (name, input) in inputs.targets.iter().filter(|(name, _)| selected.is_none_or(|selected| selected == *name)) {
         errors.extend(shared_trigger_file(name, inputs));
+        errors.extend(shared_region(name, inputs));
         match validate::target(name, input, &state_dir, env) {
             Ok(settings) => drop(targets.insert(name.clone(), settings)),
             Err(wrong) => errors.extend(wrong),
@@ -153,4 +167,17 @@ fn shared_trigger_file(name: &str, inputs: &Inputs) -> Option<ConfigError> {
     let (other, _) = inputs.targets.iter().find(|(other, input)| *other != name && same(input))?;
     let message = format!("trigger.file {} must not be the one of target \"{other}\" too", said.value);
     Some(ConfigError::at(said.origin, message).of_target(name).of_key("trigger.file"))
+}
+
+/// Each target has a ledger of its own, and would take what the other has written for a fault of the disk.
+fn shared_region(name: &str, inputs: &Inputs) -> Option<ConfigError> {
+    let value = |input: &super::inputs::Input, key| input.said.get(key).map(|said| said.value.to_string());
+    let input = inputs.targets.get(name)?;
+    let said = input.said.get("path").filter(|said| !said.value.is_string(super::reader::OFF))?;
+    let same = |other: &super::inputs::Input| {
+        ["path", "serial", "offset"].into_iter().all(|key| value(other, key) == value(input, key))
+    };
+    let (other, _) = inputs.targets.iter().find(|(other, input)| *other != name && same(input))?;
+    let message = format!("path {} must not be the one of target \"{other}\" too, at the same offset", said.value);
+    Some(ConfigError::at(said.origin.clone(), message).of_target(name).of_key("path"))
 }

@@ -124,10 +124,12 @@ impl Engine {
         if triage.rereads() < rereads {
             return self.read_again(op);
         }
-        // Misdirected contents: does their home lack them? Asked only where nobody is about to write there.
+        // Misdirected contents: does their home lack them? Asked only where nobody is about to write there. A check writes
+        // nowhere, so that its home may be read twice at a time: two blocks that changed places hold each other's.
         let stray = triage.stray_from().filter(|(home, _)| *home != block);
+        let checking = matches!(self.phase, Phase::Checking);
         match stray {
-            Some((home, _)) if self.ops.also_hold(op, home) => {
+            Some((home, _)) if self.ops.also_hold(op, home) || checking => {
                 self.ops.get_mut(op).triage.as_mut().expect("set above").home = Some(home);
                 self.read_again(op);
             }

@@ -383,3 +383,20 @@ fn a_start_that_judges_the_window_alone_reads_every_other_block_before_it_overwr
         assert_eq!(again.reports.len(), 40, "every block is older than it may be, and each is told once");
     }
 }
+
+/// A home was only looked at when nobody else was reading it, and a check with a deep queue reads it at just that time.
+#[test]
+fn two_blocks_that_changed_places_are_both_misdirected_and_confirmed() {
+    let mut bench = Bench::new(6, settings(Some(2)));
+    assert_eq!(bench.run(100_000), Some(Outcome::Kept));
+    let mut disk = bench.disk.clone();
+    disk.insert(Block(2), bench.disk[&Block(3)].clone());
+    disk.insert(Block(3), bench.disk[&Block(2)].clone());
+    let mut check = Bench::restart(6, Settings { mode: Mode::Check, ..settings(None) }, bench.slot, disk);
+    assert_eq!(check.run(10_000), Some(Outcome::Broken));
+    let told = check.judged[0].findings.iter().map(|finding| (finding.class, finding.home, finding.confirmed));
+    let mut told: Vec<_> = told.collect();
+    told.sort_by_key(|(_, home, _)| *home);
+    let confirmed = |home| (crate::tag::Class::Misdirected, Some(Block(home)), Some(true));
+    assert_eq!(told, [confirmed(2), confirmed(3)]);
+}

@@ -45,6 +45,9 @@ fn shear(inspector: &Inspector, bytes: &[u8], atoms: &[Atom], index: u32, legal:
     let start = payload_start(inspector, index);
     let fronts = rebuilt.iter().map(|(issue, whole)| (*issue, start + matching(&atom[start..], &whole[start..])));
     let (front, end) = fronts.max_by_key(|(_, end)| *end).filter(|(_, end)| *end >= start + RECOGNISED)?;
+    if end == atom.len() {
+        return cut_behind_the_tag(inspector, bytes, atoms, index, legal, front);
+    }
     let backs = rebuilt.iter().filter(|(issue, _)| *issue != front);
     let back = backs.map(|(issue, whole)| (*issue, atom.len() - matching_back(atom, whole))).min_by_key(|(_, at)| *at);
     match back {
@@ -60,6 +63,23 @@ fn shear(inspector: &Inspector, bytes: &[u8], atoms: &[Atom], index: u32, legal:
             (first && sector_edge && unlike).then_some(Shear { at: end, front, back: None })
         }
     }
+}
+
+/// The payload is all of one write: shorn only where the tag is of another, and of one that somebody else knows of. A
+/// tag that is itself damaged names what nobody wrote.
+fn cut_behind_the_tag(
+    inspector: &Inspector,
+    bytes: &[u8],
+    atoms: &[Atom],
+    index: u32,
+    legal: &Legal,
+    payload: Issue,
+) -> Option<Shear> {
+    let front = own_claim(inspector, bytes, index, legal.block)?.issue;
+    let of_neighbour = atoms.iter().filter_map(Atom::claim).any(|claim| claim.issue == front);
+    let of_the_run = legal.epochs.records().iter().any(|record| record.epoch == front.epoch);
+    let at = payload_start(inspector, index);
+    (front != payload && (of_neighbour || of_the_run)).then_some(Shear { at, front, back: Some(payload) })
 }
 
 fn matching(found: &[u8], whole: &[u8]) -> usize {

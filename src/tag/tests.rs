@@ -161,6 +161,23 @@ fn a_write_that_the_ledger_has_not_heard_of_is_shorn_over_another_that_it_has_no
     }
 }
 
+/// Cut just where the payload begins, no byte of the payload is of the write that the tag names. Damage to the tag alone
+/// is no shear: two flipped bits of its nonce name an epoch that nobody knows.
+#[test]
+fn a_tag_of_one_write_on_the_payload_of_another_is_shorn_and_a_damaged_tag_is_corrupt() {
+    for (digest, cut) in [(Digest::Crc32c, super::TAG_SIZE), (Digest::Blake3, super::DIGEST.end)] {
+        let here = inspector(digest);
+        let (old, new) = (sealed(&here, BLOCK, OLD), sealed(&here, BLOCK, NEW));
+        let shorn = [&new[..cut], &old[cut..ATOM], &new[ATOM..]].concat();
+        let found = broken(&here, &shorn, &guaranteed(false));
+        assert_eq!(found.class, Class::Shorn, "{}", found.detail);
+        assert!(found.detail.contains(&format!("write 9 up to byte {cut} and write 5")), "{}", found.detail);
+        let mut damaged = new;
+        damaged[57] ^= 0x11;
+        assert_eq!(broken(&here, &damaged, &guaranteed(false)).class, Class::Corrupt);
+    }
+}
+
 #[test]
 fn another_blocks_contents_are_misdirected_and_another_runs_are_foreign() {
     let here = inspector(Digest::Crc32c);

@@ -19,6 +19,7 @@ mod memory;
 mod no_state;
 mod resets;
 mod room;
+mod selftest;
 mod stuck;
 mod threads;
 mod triggers;

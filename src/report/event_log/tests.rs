@@ -179,3 +179,15 @@ proptest! {
         prop_assert_eq!(numbers(dir.path()), vec![number]);
     }
 }
+
+/// Found by the fuzzer: the reader took the last number of a line and the writer the first, and went on with one that
+/// was taken.
+#[test]
+fn a_line_that_says_two_numbers_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let covered = "{\"n\":1,\"at\":\"x\",\"event\":\"cut\",\"n\":2";
+    let line = format!("{covered},\"crc32c\":\"{:08x}\"}}\n", crc32c::crc32c(covered.as_bytes()));
+    std::fs::write(dir.path().join("events.jsonl"), line).unwrap();
+    let entries: Vec<_> = read(dir.path()).unwrap().map(Result::unwrap).collect();
+    assert!(matches!(entries[..], [Entry::Damaged { line: 1, torn: false, .. }]), "{entries:?}");
+}
