@@ -24,6 +24,9 @@ pub struct Told {
     pub hash: u64,
 }
 
+/// What makes the engine of each start, or a mutant of it.
+pub type Make<'a> = &'a dyn Fn(Startup, Settings) -> Box<dyn Core>;
+
 /// The real engine.
 pub fn real(startup: Startup, settings: Settings) -> Box<dyn Core> {
     Box::new(Engine::new(startup, settings))
@@ -187,8 +190,21 @@ fn lie(random: &mut Random, blocks: u64, span: u64) -> Planned {
 /// # Errors
 /// What an oracle found wrong.
 pub fn live(seed: u64, honest: bool, hashed: bool) -> Result<Told, String> {
+    live_with(seed, honest, hashed, &real, &[])
+}
+
+/// Lives through the history of a seed with another core, on a disk that does these things too, before all else that the
+/// seed says.
+///
+/// # Errors
+/// What an oracle found wrong.
+pub fn live_with(seed: u64, honest: bool, hashed: bool, make: Make<'_>, also: &[Planned]) -> Result<Told, String> {
     let mut random = Random::new(seed ^ if honest { 0 } else { 1 << 63 });
     let mut plan = plan(seed, honest, hashed, &mut random);
+    if !also.is_empty() {
+        let seeded = std::mem::replace(&mut plan.script, Script::new(also.to_vec()));
+        plan.script.append(seeded);
+    }
     let covered = Rc::new(RefCell::new(Covered::default()));
     let mut watchers = oracles::all(honest);
     let foreign_start = plan.before == [Before::OtherRun];
@@ -200,13 +216,13 @@ pub fn live(seed: u64, honest: bool, hashed: bool) -> Result<Told, String> {
     if std::env::var("SCRUBD_SIM_SEED").is_ok() {
         eprintln!("{:#?}\n{:#?}", plan.settings, plan.world);
     }
-    let steps = story(&mut world, &mut plan, honest, &mut random)?;
+    let steps = story(&mut world, &mut plan, honest, &mut random, make)?;
     let mut covered = covered.borrow().clone();
     covered.count("histories", 1);
     Ok(Told { covered, steps, hash: world.hash() })
 }
 
-fn story(world: &mut World, plan: &mut Plan, honest: bool, random: &mut Random) -> Result<u64, String> {
+fn story(world: &mut World, plan: &mut Plan, honest: bool, random: &mut Random, make: Make<'_>) -> Result<u64, String> {
     let mut steps = 0;
     let mut current = true;
     let mut earlier = world.slots.clone();
@@ -219,7 +235,7 @@ fn story(world: &mut World, plan: &mut Plan, honest: bool, random: &mut Random) 
             0 => Fired::Failed("status 1".into()),
             _ => Fired::Done,
         };
-        world.start(&plan.settings, current, &real)?;
+        world.start(&plan.settings, current, make)?;
         let outcome = one_life(world, plan, random)?;
         steps += world.steps();
         if let Some(outcome) = outcome {
@@ -243,21 +259,21 @@ fn story(world: &mut World, plan: &mut Plan, honest: bool, random: &mut Random) 
             _ => {}
         }
         if random.chance(350) {
-            check(world, plan, current, honest)?;
+            check(world, plan, current, honest, make)?;
         }
     }
     world.disk.script.clear();
     if honest {
         let last = Settings { passes: Some(1 + random.below(2)), trigger_writes: None, ..plan.settings.clone() };
-        world.start(&last, current, &real)?;
+        world.start(&last, current, make)?;
         let outcome = world.run_to_exit()?;
         steps += world.steps();
         if outcome != Outcome::Kept {
-            return Err(format!("no faults any more, and it ended {outcome:?}"));
+            return Err(format!("oracle outcome: no faults any more, and it ended {outcome:?}"));
         }
         current = true;
     }
-    check(world, plan, current, honest)?;
+    check(world, plan, current, honest, make)?;
     Ok(steps)
 }
 
@@ -292,7 +308,7 @@ fn one_life(world: &mut World, plan: &Plan, random: &mut Random) -> Result<Optio
             let until = world.steps() + enough;
             return match world.run(&mut |world| world.steps() > until)? {
                 Ending::Exited(outcome) => Ok(Some(outcome)),
-                Ending::Paused => Err(format!("asked to stop, and it does not: {:?}", world.status())),
+                Ending::Paused => Err(format!("oracle progress: asked to stop, and it does not: {:?}", world.status())),
             };
         }
         2 => {
@@ -333,23 +349,23 @@ fn interfere(world: &mut World, plan: &Plan, random: &mut Random) -> Result<(), 
     }
 }
 
-fn check(world: &mut World, plan: &Plan, current: bool, honest: bool) -> Result<(), String> {
+fn check(world: &mut World, plan: &Plan, current: bool, honest: bool, make: Make<'_>) -> Result<(), String> {
     let settings = Settings { mode: Mode::Check, trigger_writes: None, ..plan.settings.clone() };
     let done = world.judgements.len();
-    world.start(&settings, current, &real)?;
+    world.start(&settings, current, make)?;
     let outcome = world.run_to_exit()?;
-    let judgement = world.judgements.get(done).ok_or("a check without a verdict")?;
+    let judgement = world.judgements.get(done).ok_or("oracle outcome: a check without a verdict")?;
     let kept = judgement.verdict == Overall::Intact && outcome == Outcome::Kept;
     let broken = judgement.verdict == Overall::Violated && outcome == Outcome::Broken;
     if !(kept || broken && !honest) {
-        return Err(format!("a check ended {outcome:?} and says {judgement:#?}"));
+        return Err(format!("oracle outcome: a check ended {outcome:?} and says {judgement:#?}"));
     }
     Ok(())
 }
 
 fn acceptable(outcome: &Outcome, honest: bool) -> Result<(), String> {
     match outcome {
-        Outcome::Broken if honest => Err("an honest disk was called broken".into()),
+        Outcome::Broken if honest => Err("oracle outcome: an honest disk was called broken".into()),
         _ => Ok(()),
     }
 }

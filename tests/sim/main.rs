@@ -5,5 +5,6 @@
 
 mod histories;
 mod history;
+mod mutants;
 mod oracles;
 mod seeds;

@@ -78,7 +78,10 @@ impl World {
             }
             Pending::ReadEnds(op, block) => {
                 self.show(&Sight::Shown(block))?;
-                let read = self.disk.read(block);
+                let mut read = self.disk.read(block);
+                if let (Some(lens), Ok(bytes)) = (&mut self.lens, &mut read) {
+                    lens(block, bytes);
+                }
                 let buffer = &mut self.buffers[op.0 as usize];
                 Event::Read(op, read.map(|bytes| buffer.bytes = bytes).map_err(|errno| fault(errno, "read")))
             }
