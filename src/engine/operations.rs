@@ -188,6 +188,16 @@ impl Operations {
         u32::try_from(self.all.iter().filter(|operation| operation.stuck).count()).expect("bounded")
     }
 
+    /// Findings whose block is being read for its contents.
+    pub(super) fn evidence_in_flight(&self) -> impl Iterator<Item = &Finding> {
+        self.all.iter().filter(|operation| operation.stage == Stage::Reading).filter_map(|operation| {
+            match &operation.task {
+                Task::Evidence(finding) => Some(&**finding),
+                _ => None,
+            }
+        })
+    }
+
     /// Nothing moves any more: all that is active is stuck, or sealed and not handed to the disk.
     pub(super) fn only_stuck_active(&self) -> bool {
         self.all.iter().all(|operation| matches!(operation.stage, Stage::Free | Stage::Ready) || operation.stuck)

@@ -291,3 +291,36 @@ fn a_start_that_judges_the_window_alone_reads_every_other_block_before_it_overwr
         assert_eq!(again.reports.len(), 40, "every block is older than it may be, and each is told once");
     }
 }
+
+/// The simulator's seed 8075: all was judged, half of it was told, and a second SIGTERM ended the run with exit status 0.
+#[test]
+fn a_stop_while_evidence_is_gathered_tells_the_rest_and_ends_as_broken() {
+    let mut bench = Bench::new(13, settings(Some(2)));
+    assert_eq!(bench.run(100_000), Some(Outcome::Kept));
+    let mut later = Bench::restart(13, settings(None), bench.slot.clone(), bench.disk.clone());
+    assert_eq!(later.run(100), None);
+    later.pending.push_back(Event::Command(Command::StopNow));
+    assert_eq!(later.run(100), Some(Outcome::Kept));
+    // Every block is put back to what it was before: more findings than one queue of reads can hold.
+    for (on_finding, command) in [
+        (super::OnFinding::Stop, Command::StopNow),
+        (super::OnFinding::Stop, Command::Stop),
+        (super::OnFinding::Continue, Command::StopNow),
+        (super::OnFinding::Continue, Command::Stop),
+    ] {
+        let settings = Settings { on_finding, queue_depth: 2, ..settings(None) };
+        let mut check = Bench::restart(13, settings, later.slot.clone(), bench.disk.clone());
+        for _ in 0..1000 {
+            if check.reports.is_empty() {
+                assert_eq!(check.run(1), None);
+            }
+        }
+        check.pending.push_back(Event::Command(command.clone()));
+        assert_eq!(check.run(100), Some(Outcome::Broken), "{on_finding:?}, {command:?}");
+        let judgement = check.judged.pop().unwrap();
+        assert_eq!(judgement.verdict, Overall::Violated);
+        assert!(judgement.findings.len() > 4, "{}", judgement.findings.len());
+        let told: BTreeSet<_> = check.reports.iter().map(|report| report.block).collect();
+        assert_eq!(told, judgement.findings.iter().map(|finding| finding.block).collect());
+    }
+}

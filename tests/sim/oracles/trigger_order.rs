@@ -1,7 +1,9 @@
 //! The trigger's command runs only once the ledger is durable: no save is in flight, the newest one succeeded, and it was
 //! handed over after the trigger's cause. Where nothing was written since the start there is nothing to save.
 
-use scrubd::engine::{Action, Command, Event};
+use std::collections::BTreeSet;
+
+use scrubd::engine::{Action, Command, Event, OpId};
 use scrubd::report::Overall;
 use scrubd::sim::{Scene, Sight, Watcher};
 
@@ -9,6 +11,7 @@ use scrubd::sim::{Scene, Sight, Watcher};
 pub struct TriggerOrder {
     trigger_writes: Option<u64>,
     writes: u64,
+    failed: BTreeSet<OpId>,
     /// Something asked for the trigger, and it has not fired yet.
     asked: bool,
     /// A save is in flight; whether it was handed over after that.
@@ -35,7 +38,14 @@ impl Watcher for TriggerOrder {
                 *self = TriggerOrder { trigger_writes: settings.trigger_writes, ..TriggerOrder::default() };
             }
             Sight::Told(Event::Command(Command::Trigger(_))) => self.ask(),
-            Sight::Acted(Action::Write { .. }) => {
+            Sight::Told(Event::Wrote(op, Err(_))) => {
+                self.failed.insert(*op);
+            }
+            Sight::Acted(Action::Seal(op, ..)) => {
+                self.failed.remove(op);
+            }
+            // A retry is no other write.
+            Sight::Acted(Action::Write { op, .. }) if !self.failed.remove(op) => {
                 self.writes += 1;
                 if Some(self.writes) == self.trigger_writes {
                     self.ask();
