@@ -36,6 +36,8 @@ pub struct Field {
     /// The checksum is made to fit.
     pub resealed: bool,
     pub digest: Digest,
+    /// Atoms before this one are left alone.
+    pub first: usize,
     pub shows: Shows,
 }
 
@@ -47,7 +49,7 @@ fn add(bytes: &mut [u8], by: i64) {
 }
 
 fn field(name: &'static str, at: std::ops::Range<usize>, change: fn(&mut [u8]), shows: Shows) -> Field {
-    Field { name, at, change, resealed: true, digest: Digest::Crc32c, shows }
+    Field { name, at, change, resealed: true, digest: Digest::Crc32c, first: 0, shows }
 }
 
 /// Every field of an atom. The offsets are those of the manual page, written down once more.
@@ -60,6 +62,10 @@ pub fn all() -> Vec<Field> {
         field("promise", 10..11, |bytes| bytes[0] = 9, corrupt),
         field("digest kind", 11..12, |bytes| bytes[0] ^= 1, corrupt),
         field("atom index", 12..16, |bytes| bytes[0] ^= 1, Shows::As(Class::Misdirected)),
+        Field {
+            first: 1,
+            ..field("atom index, behind a right first one", 12..16, |b| b[0] ^= 1, Shows::As(Class::Misdirected))
+        },
         field("run id", 16..32, |bytes| bytes[7] ^= 1, Shows::As(Class::Foreign)),
         field("block", 32..40, |bytes| add(bytes, 1), corrupt),
         field("seq, one pass older", 40..48, |bytes| add(bytes, -(BLOCKS as i64)), Shows::As(Class::LostWrite)),
@@ -88,7 +94,7 @@ pub fn judged_right(field: &Field, blind: bool, make: Make<'_>) -> Result<(), St
     let mut world = written(field.digest)?;
     let whole: Vec<u8> = world.disk.shown(HURT)[0].bytes.clone();
     let mut hurt = whole.clone();
-    for atom in hurt.chunks_mut(ATOM) {
+    for atom in hurt.chunks_mut(ATOM).skip(field.first) {
         (field.change)(&mut atom[field.at.clone()]);
         if field.resealed {
             seal_atom(atom);
