@@ -324,3 +324,27 @@ fn a_stop_while_evidence_is_gathered_tells_the_rest_and_ends_as_broken() {
         assert_eq!(told, judgement.findings.iter().map(|finding| finding.block).collect());
     }
 }
+
+/// The simulator's seed 9965: what was reported did not show any more when the check started over.
+#[test]
+fn a_finding_that_was_told_decides_the_end_though_the_check_starts_over_and_does_not_find_it() {
+    let mut bench = Bench::new(13, settings(Some(2)));
+    assert_eq!(bench.run(100_000), Some(Outcome::Kept));
+    let mut later = Bench::restart(13, settings(None), bench.slot.clone(), bench.disk.clone());
+    assert_eq!(later.run(100), None);
+    later.pending.push_back(Event::Command(Command::StopNow));
+    assert_eq!(later.run(100), Some(Outcome::Kept));
+    let settings = Settings { queue_depth: 2, on_finding: super::OnFinding::Continue, ..settings(None) };
+    let mut check = Bench::restart(13, settings, later.slot, bench.disk);
+    for _ in 0..1000 {
+        if check.reports.is_empty() {
+            assert_eq!(check.run(1), None);
+        }
+    }
+    check.disk = later.disk;
+    check.pending.push_back(Event::Command(Command::DeviceReset("back again".to_owned())));
+    assert_eq!(check.run(200), None);
+    assert!(check.judged.iter().all(|judgement| judgement.verdict == Overall::Intact), "{:?}", check.judged);
+    check.pending.push_back(Event::Command(Command::Stop));
+    assert_eq!(check.run(1000), Some(Outcome::Broken));
+}
