@@ -148,6 +148,11 @@ impl Check {
         matches!(self.stage, CheckStage::SurveyWindow | CheckStage::SurveyAll)
     }
 
+    /// Every block was judged, something was found, and only evidence is still being read.
+    pub(super) fn found_all(&self) -> bool {
+        self.stage == CheckStage::Evidence && !self.concluded
+    }
+
     fn enter(&mut self, stage: CheckStage, walk: Walk) {
         self.stage = stage;
         self.walk = walk;
@@ -182,7 +187,7 @@ impl Engine {
                 return;
             }
             if self.check.stop_asked {
-                return self.conclude_check(now, false, actions);
+                return self.conclude_stopped(now, actions);
             }
             if self.check.again {
                 let saved = self.recovered.saved().filter(|_| self.recovered.state() == State::Current).cloned();
@@ -282,6 +287,17 @@ impl Engine {
         self.check = check;
     }
 
+    /// The check is not finished. Once every block was judged it is only evidence that is lacking: what was found is told
+    /// without, and the run does not end as if nothing were.
+    pub(super) fn conclude_stopped(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let judged = self.check.found_all();
+        if judged {
+            let untold = self.ops.evidence_in_flight().chain(&self.check.evidence);
+            actions.extend(untold.map(|finding| Action::Report(Box::new(finding.clone()), None)));
+        }
+        self.conclude_check(now, judged, actions);
+    }
+
     fn conclude_check(&mut self, now: Now, complete: bool, actions: &mut Vec<Action>) {
         let silent = self.check.probe_only && self.check.found.is_empty() && complete;
         // An interrupted check may yet have met a tag that is ahead of the ledger: it accuses nobody.
@@ -320,6 +336,9 @@ impl Engine {
                 self.check.concluded = true;
                 return self.end_concluded(actions);
             }
+        }
+        if self.check.stop_asked {
+            return self.exit(self.check.outcome.clone(), actions);
         }
         self.start_run(whole);
     }

@@ -454,6 +454,10 @@ impl Engine {
             _ => Outcome::Kept,
         };
         match &self.ledger {
+            None if matches!(self.phase, Phase::Checking) && self.check.found_all() => {
+                self.check.stop_asked = true;
+                self.conclude_stopped(now, actions);
+            }
             None => self.exit(outcome, actions),
             // A promise that was to become stronger did not.
             Some(_) if self.flush_before_epoch => self.exit(outcome, actions),

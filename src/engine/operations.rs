@@ -193,6 +193,16 @@ impl Operations {
         u32::try_from(self.all.iter().filter(|operation| operation.stuck).count()).expect("bounded")
     }
 
+    /// Findings whose block is being read for its contents.
+    pub(super) fn evidence_in_flight(&self) -> impl Iterator<Item = &Finding> {
+        self.all.iter().filter(|operation| operation.stage == Stage::Reading).filter_map(|operation| {
+            match &operation.task {
+                Task::Evidence(finding) => Some(&**finding),
+                _ => None,
+            }
+        })
+    }
+
     /// The one that has been stuck for longest.
     pub(super) fn oldest_stuck(&self) -> Option<&Operation> {
         self.all.iter().filter(|operation| operation.stuck).min_by_key(|operation| operation.since)

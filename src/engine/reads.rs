@@ -30,6 +30,8 @@ impl Engine {
         match (&operation.task, result) {
             (Task::Evidence(finding), result) => {
                 let finding = finding.clone();
+                // Once it is told, the end says so, even if the check has to start over and does not find it again.
+                self.broken |= !finding.known;
                 actions.push(Action::Report(finding, result.is_ok().then_some(op)));
                 self.ops.finish(op);
             }

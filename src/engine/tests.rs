@@ -1,6 +1,6 @@
 //! The engine over a perfect disk, step by step. What happens on an imperfect one is the simulator's to show.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Action, Command, Engine, Event, Fault, Mode, OpId, Outcome, Settings, Startup};
 use crate::ledger::Checkpoint;
@@ -399,4 +399,61 @@ fn two_blocks_that_changed_places_are_both_misdirected_and_confirmed() {
     told.sort_by_key(|(_, home, _)| *home);
     let confirmed = |home| (crate::tag::Class::Misdirected, Some(Block(home)), Some(true));
     assert_eq!(told, [confirmed(2), confirmed(3)]);
+}
+
+/// The simulator's seed 8075: all was judged, half of it was told, and a second SIGTERM ended the run with exit status 0.
+#[test]
+fn a_stop_while_evidence_is_gathered_tells_the_rest_and_ends_as_broken() {
+    let mut bench = Bench::new(13, settings(Some(2)));
+    assert_eq!(bench.run(100_000), Some(Outcome::Kept));
+    let mut later = Bench::restart(13, settings(None), bench.slot.clone(), bench.disk.clone());
+    assert_eq!(later.run(100), None);
+    later.pending.push_back(Event::Command(Command::StopNow));
+    assert_eq!(later.run(100), Some(Outcome::Kept));
+    // Every block is put back to what it was before: more findings than one queue of reads can hold.
+    for (on_finding, command) in [
+        (super::OnFinding::Stop, Command::StopNow),
+        (super::OnFinding::Stop, Command::Stop),
+        (super::OnFinding::Continue, Command::StopNow),
+        (super::OnFinding::Continue, Command::Stop),
+    ] {
+        let settings = Settings { on_finding, queue_depth: 2, ..settings(None) };
+        let mut check = Bench::restart(13, settings, later.slot.clone(), bench.disk.clone());
+        for _ in 0..1000 {
+            if check.reports.is_empty() {
+                assert_eq!(check.run(1), None);
+            }
+        }
+        check.pending.push_back(Event::Command(command.clone()));
+        assert_eq!(check.run(100), Some(Outcome::Broken), "{on_finding:?}, {command:?}");
+        let judgement = check.judged.pop().unwrap();
+        assert_eq!(judgement.verdict, Overall::Violated);
+        assert!(judgement.findings.len() > 4, "{}", judgement.findings.len());
+        let told: BTreeSet<_> = check.reports.iter().map(|report| report.block).collect();
+        assert_eq!(told, judgement.findings.iter().map(|finding| finding.block).collect());
+    }
+}
+
+/// The simulator's seed 9965: what was reported did not show any more when the check started over.
+#[test]
+fn a_finding_that_was_told_decides_the_end_though_the_check_starts_over_and_does_not_find_it() {
+    let mut bench = Bench::new(13, settings(Some(2)));
+    assert_eq!(bench.run(100_000), Some(Outcome::Kept));
+    let mut later = Bench::restart(13, settings(None), bench.slot.clone(), bench.disk.clone());
+    assert_eq!(later.run(100), None);
+    later.pending.push_back(Event::Command(Command::StopNow));
+    assert_eq!(later.run(100), Some(Outcome::Kept));
+    let settings = Settings { queue_depth: 2, on_finding: super::OnFinding::Continue, ..settings(None) };
+    let mut check = Bench::restart(13, settings, later.slot, bench.disk);
+    for _ in 0..1000 {
+        if check.reports.is_empty() {
+            assert_eq!(check.run(1), None);
+        }
+    }
+    check.disk = later.disk;
+    check.pending.push_back(Event::Command(Command::DeviceReset("back again".to_owned())));
+    assert_eq!(check.run(200), None);
+    assert!(check.judged.iter().all(|judgement| judgement.verdict == Overall::Intact), "{:?}", check.judged);
+    check.pending.push_back(Event::Command(Command::Stop));
+    assert_eq!(check.run(1000), Some(Outcome::Broken));
 }

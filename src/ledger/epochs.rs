@@ -103,3 +103,35 @@ impl Epochs {
         self.records.last_mut()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(count: usize) -> Vec<EpochRecord> {
+        let record = |number| EpochRecord {
+            epoch: Epoch { number, nonce: 1 },
+            restart: Seq(number),
+            reserved: Seq(number),
+            last_checkpoint: number,
+        };
+        (1..=count as u64).map(record).collect()
+    }
+
+    #[test]
+    fn as_many_epochs_as_are_kept_are_read_back_and_not_one_more() {
+        let most = Epochs::from_records(records(MAX_EPOCHS)).unwrap();
+        assert_eq!(most.records().len(), MAX_EPOCHS);
+        assert!(Epochs::from_records(records(MAX_EPOCHS + 1)).is_err());
+        assert!(Epochs::from_records(records(3).into_iter().rev().collect()).is_err());
+    }
+
+    #[test]
+    fn a_rig_that_cuts_too_often_forgets_the_oldest_epoch_first() {
+        let mut epochs = Epochs::from_records(records(MAX_EPOCHS)).unwrap();
+        let next = EpochRecord { epoch: Epoch { number: 5000, nonce: 1 }, ..epochs.records()[0] };
+        epochs.begin(next, Seq(0));
+        assert_eq!(epochs.records().len(), MAX_EPOCHS);
+        assert_eq!((epochs.records()[0].epoch.number, epochs.newest()), (2, Some(&next)));
+    }
+}

@@ -24,4 +24,4 @@ pub use observe::{Scene, Sight, Watcher};
 pub use random::Random;
 pub use slots::{SaveFate, Slots};
 pub use truth::{FlushFact, Truth, WriteFact, WriteId};
-pub use world::{Core, Ending, Pace, Takes, Timing, World, WorldSettings};
+pub use world::{Core, Ending, Lens, Pace, Takes, Timing, World, WorldSettings};

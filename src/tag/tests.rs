@@ -266,6 +266,62 @@ fn a_digest_that_does_not_hold_though_every_checksum_does_is_corrupt() {
     assert!(broken.detail.contains("BLAKE3"), "{}", broken.detail);
 }
 
+/// Changes a byte of one atom and makes its checksum fit.
+fn forge(bytes: &mut [u8], atom: usize, at: usize) {
+    let atom = &mut bytes[atom * ATOM..][..ATOM];
+    atom[at] ^= 1;
+    super::seal_atom(atom);
+}
+
+fn witnesses(inspector: &Inspector, bytes: &[u8]) -> u32 {
+    inspector.survey(bytes, BLOCK).iter().map(|(_, atoms)| atoms).sum()
+}
+
+#[test]
+fn only_the_digest_itself_is_passed_over_when_a_witness_is_compared() {
+    let (plain, keyed) = (inspector(Digest::Crc32c), inspector(Digest::Blake3));
+    // Without a digest the first payload bytes of every atom count, and with one those of every atom but the first.
+    for (inspector, atom) in [(&plain, 0), (&plain, 2), (&keyed, 2)] {
+        let mut bytes = sealed(inspector, BLOCK, NEW);
+        forge(&mut bytes, atom, TAG_SIZE + 3);
+        assert_eq!(witnesses(inspector, &bytes), 3, "atom {atom}");
+    }
+    // The digest covers atoms that may be of another write: the first atom is a witness all the same.
+    let (old, new) = (sealed(&keyed, BLOCK, OLD), sealed(&keyed, BLOCK, NEW));
+    assert_eq!(witnesses(&keyed, &[&new[..ATOM], &old[ATOM..]].concat()), 4);
+}
+
+#[test]
+fn whole_and_older_than_what_was_issued_is_rolled_back_and_the_newest_is_intact() {
+    let here = inspector(Digest::Crc32c);
+    let older =
+        legal(Rule::AtLeast(Guarantee { seq: OLD, proved_by: ProvedBy::Checkpoint, flush: None, attested: false }));
+    let verdict = |seq| here.inspect(&sealed(&here, BLOCK, seq), &older).verdict;
+    assert_eq!((verdict(OLD), verdict(NEW)), (Verdict::RolledBack, Verdict::Intact));
+    assert_eq!(verdict(Seq(13)), Verdict::Intact, "a later one than is known of");
+}
+
+#[test]
+fn sound_atoms_in_another_order_are_misdirected_though_the_first_is_in_its_place() {
+    let here = inspector(Digest::Crc32c);
+    let mut bytes = sealed(&here, BLOCK, NEW);
+    let (front, back) = bytes.split_at_mut(2 * ATOM);
+    front[ATOM..].swap_with_slice(&mut back[..ATOM]);
+    assert_eq!(broken(&here, &bytes, &guaranteed(false)).class, Class::Misdirected);
+}
+
+#[test]
+fn the_expectation_of_a_damaged_block_is_the_block_as_it_was_sealed() {
+    for digest in [Digest::Crc32c, Digest::Blake3] {
+        let here = inspector(digest);
+        let whole = sealed(&here, BLOCK, NEW);
+        let mut bytes = whole.clone();
+        bytes[2 * ATOM + 500] ^= 0x10;
+        assert_eq!(here.expectation(&bytes, &guaranteed(false)), Some(whole));
+        assert_eq!(here.expectation(&[0; 4096], &guaranteed(false)), None, "nothing tells which write it was");
+    }
+}
+
 #[test]
 fn a_witness_needs_its_whole_payload_and_not_the_checksum_alone() {
     let here = inspector(Digest::Crc32c);

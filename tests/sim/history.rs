@@ -6,7 +6,7 @@ use std::rc::Rc;
 use scrubd::engine::{Command, Engine, Fired, FlushEvery, Mode, OnFinding, Outcome, Reason, Settings, Startup};
 use scrubd::ledger::{Checkpoint, State};
 use scrubd::report::Overall;
-use scrubd::sim::{Core, Ending, Random, Slots, World};
+use scrubd::sim::{Core, Ending, Planned, Random, Script, Slots, World};
 use scrubd::tag::Sealer;
 use scrubd::vocabulary::{Block, Claim, Digest, Epoch, Geometry, Issue, LABEL_AREA, Order, Promise, RunId, Seq};
 
@@ -71,24 +71,29 @@ pub fn initial(geometry: &Geometry, before: &[Before], random: &mut Random) -> V
     (0..geometry.blocks()).map(block).collect()
 }
 
-/// What makes the cores of a history.
-pub type Maker<'a> = &'a dyn Fn(Startup, Settings) -> Box<dyn Core>;
+/// Makes the core of each life.
+pub type Make<'a> = &'a dyn Fn(Startup, Settings) -> Box<dyn Core>;
 
 /// Lives through the history of a seed with the real engine.
 ///
 /// # Errors
 /// What an oracle found wrong.
 pub fn live(seed: u64, honest: bool, hashed: bool) -> Result<Told, String> {
-    live_with(&real, seed, honest, hashed)
+    live_with(seed, honest, hashed, &real, &[])
 }
 
-/// Lives through the history of a seed.
+/// Lives through the history of a seed with another core, on a disk that does these things too, before all else that the
+/// seed says.
 ///
 /// # Errors
 /// What an oracle found wrong.
-pub fn live_with(make: Maker<'_>, seed: u64, honest: bool, hashed: bool) -> Result<Told, String> {
+pub fn live_with(seed: u64, honest: bool, hashed: bool, make: Make<'_>, also: &[Planned]) -> Result<Told, String> {
     let mut random = Random::new(seed ^ if honest { 0 } else { 1 << 63 });
     let mut plan = Plan::of(seed, honest, hashed, &mut random);
+    if !also.is_empty() {
+        let seeded = std::mem::replace(&mut plan.script, Script::new(also.to_vec()));
+        plan.script.append(seeded);
+    }
     let covered = Rc::new(RefCell::new(Covered::default()));
     let mut watchers = oracles::all(honest);
     let foreign_start = plan.before == [Before::OtherRun];
@@ -119,7 +124,7 @@ struct History<'a> {
     world: World,
     plan: Plan,
     honest: bool,
-    make: Maker<'a>,
+    make: Make<'a>,
     random: Random,
     /// Copies of the state directory that somebody may mount later.
     earlier: Vec<Slots>,
@@ -202,7 +207,9 @@ impl History<'_> {
                 let until = self.world.steps() + ENOUGH;
                 return match self.world.run(&mut |world| world.steps() > until)? {
                     Ending::Exited(outcome) => Ok(Some(outcome)),
-                    Ending::Paused => Err(format!("asked to stop, and it does not: {:?}", self.world.status())),
+                    Ending::Paused => {
+                        Err(format!("oracle progress: asked to stop, and it does not: {:?}", self.world.status()))
+                    }
                 };
             }
             2 => {
@@ -365,12 +372,16 @@ impl History<'_> {
             }
             _ => false,
         };
-        if well_ended { Ok(()) } else { Err(format!("a check ended {outcome:?} and says {judgement:#?}")) }
+        if well_ended {
+            Ok(())
+        } else {
+            Err(format!("oracle outcome: a check ended {outcome:?} and says {judgement:#?}"))
+        }
     }
 
     fn acceptable(&self, outcome: &Outcome) -> Result<(), String> {
         match outcome {
-            Outcome::Broken if self.honest => Err("an honest disk was called broken".into()),
+            Outcome::Broken if self.honest => Err("oracle outcome: an honest disk was called broken".into()),
             _ => Ok(()),
         }
     }

@@ -6,6 +6,7 @@
 mod exhaustive;
 mod histories;
 mod history;
+mod mutants;
 mod oracles;
 mod oracles_can_fail;
 mod plan;

@@ -38,7 +38,7 @@ fn is_caught(change: fn(&mut Vec<Action>), by_these_words: &str) {
     let make = |startup: Startup, settings: Settings| -> Box<dyn Core> {
         Box::new(Changed { engine: Engine::new(startup, settings), change })
     };
-    let caught = (0..SEEDS).find_map(|seed| live_with(&make, seed, false, false).err());
+    let caught = (0..SEEDS).find_map(|seed| live_with(seed, false, false, &make, &[]).err());
     let why = caught.unwrap_or_else(|| panic!("{SEEDS} histories, and nobody noticed"));
     assert!(why.contains(by_these_words), "caught for another reason: {why}");
 }

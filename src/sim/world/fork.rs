@@ -39,6 +39,7 @@ impl World {
             command_cuts_power: self.command_cuts_power,
             steps: self.steps,
             writes_of_start: self.writes_of_start,
+            lens: None,
             hash: self.hash,
             spins: 0,
             exited: None,

@@ -71,6 +71,9 @@ pub struct WorldSettings {
     pub hashed: bool,
 }
 
+/// What stands between the disk and whoever judges: it may change the bytes of a block that was read.
+pub type Lens = Box<dyn FnMut(Block, &mut [u8])>;
+
 /// How a stretch of running came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -148,6 +151,8 @@ pub struct World {
     pub fires: u64,
     /// How the trigger's command ends.
     pub command_ends: Fired,
+    /// Through which all reads are seen: with one, a test suite makes inspectors that are blind to something.
+    pub lens: Option<Lens>,
     /// The trigger's command, where there is one, cuts the disk's power while the process lives on.
     pub command_cuts_power: bool,
     steps: u64,
@@ -201,6 +206,7 @@ impl World {
             judgements: Vec::new(),
             fires: 0,
             command_ends: Fired::Done,
+            lens: None,
             command_cuts_power: false,
             steps: 0,
             writes_of_start: 0,

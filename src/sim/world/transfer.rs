@@ -100,6 +100,9 @@ impl World {
             }
             Next::Finished(result) => result.map_err(|failure| in_words(&failure)),
         };
+        if let (Some(lens), Ok(())) = (&mut self.lens, &result) {
+            lens(block, &mut buffer.bytes);
+        }
         self.disk.end_read(io);
         Ok(Some(Event::Read(op, result)))
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use scrubd::engine::{Action, Event, OpId};
 use scrubd::sim::{Scene, Sight, Watcher};
-use scrubd::vocabulary::{Claim, Epoch, Promise};
+use scrubd::vocabulary::{Claim, Epoch, Issue, Promise};
 
 #[derive(Default)]
 pub struct Claims {
@@ -18,6 +18,8 @@ pub struct Claims {
     /// Of all earlier starts.
     earlier: BTreeSet<Epoch>,
     present: BTreeSet<Epoch>,
+    /// Sealed in this start.
+    issues: BTreeSet<Issue>,
     state_was_lost: bool,
 }
 
@@ -36,6 +38,9 @@ impl Claims {
         }
         if claim.checkpoint > self.newest_durable {
             return Err(format!("checkpoint {} named, {} durable", claim.checkpoint, self.newest_durable));
+        }
+        if !self.issues.insert(claim.issue) {
+            return Err(format!("{:?} is sealed twice: two contents of one issue can't be told apart", claim.issue));
         }
         if self.earlier.contains(&epoch) {
             return Err(format!("{epoch:?} was used by an earlier start"));
@@ -57,6 +62,7 @@ impl Watcher for Claims {
             Sight::Started { current, loaded, .. } => {
                 self.state_was_lost |= !current;
                 self.earlier.append(&mut self.present);
+                self.issues.clear();
                 self.durable_epochs.clear();
                 self.saving = None;
                 self.saved = loaded.map_or(0, |loaded| loaded.number);

@@ -11,48 +11,72 @@ mod coverage;
 mod evidence;
 mod knowledge;
 mod ledger_promises;
+mod ledger_remembers;
 mod no_false_alarm;
 mod no_miss;
 mod progress;
+mod read_again;
 mod read_back;
 mod reservation;
 mod said_when_seen;
 mod stuck;
+mod told;
 mod trace;
+mod trigger_order;
 mod window_first;
 
 pub use coverage::{Coverage, Covered};
 pub use progress::progress;
 
-use scrubd::sim::Watcher;
+use scrubd::sim::{Scene, Sight, Watcher};
+
+/// An oracle, and the name that its errors carry.
+struct Named(&'static str, Box<dyn Watcher>);
+
+impl Watcher for Named {
+    fn watch(&mut self, sight: &Sight<'_>, scene: Scene<'_>) -> Result<(), String> {
+        self.1.watch(sight, scene).map_err(|why| format!("oracle {}: {why}", self.0))
+    }
+}
+
+fn named<W: Watcher + Default + 'static>(name: &'static str) -> Box<dyn Watcher> {
+    Box::new(Named(name, Box::<W>::default()))
+}
 
 /// All oracles that hold whatever the disk does, and those that hold for this kind of disk.
 pub fn all(honest: bool) -> Vec<Box<dyn Watcher>> {
-    let alarm: Box<dyn Watcher> = if honest {
-        Box::<no_false_alarm::NoAlarm>::default()
-    } else {
-        Box::<no_false_alarm::OnlyTrueFindings>::default()
-    };
     let mut watchers: Vec<Box<dyn Watcher>> = vec![];
     if std::env::var("SCRUBD_SIM_TRACE").is_ok() {
         watchers.push(Box::new(trace::Trace));
     }
-    watchers.extend::<[Box<dyn Watcher>; 15]>([
-        alarm,
-        Box::<no_miss::NoMiss>::default(),
-        Box::<reservation::Reservation>::default(),
-        Box::<ledger_promises::LedgerPromises>::default(),
-        Box::<concurrency::Concurrency>::default(),
-        Box::<counts::Counts>::default(),
-        Box::<window_first::WindowFirst>::default(),
-        Box::<claims::Claims>::default(),
-        Box::<evidence::Evidence>::default(),
-        Box::<accounting::Accounting>::default(),
-        Box::<bounds::Bounds>::default(),
-        Box::<stuck::Stuck>::default(),
-        Box::<read_back::ReadBack>::default(),
-        Box::<said_when_seen::SaidWhenSeen>::default(),
-        Box::<check_changes_nothing::CheckChangesNothing>::default(),
-    ]);
+    watchers.push(match honest {
+        true => named::<no_false_alarm::NoAlarm>("no_false_alarm"),
+        false => named::<no_false_alarm::OnlyTrueFindings>("no_false_alarm"),
+    });
+    watchers.push(named::<no_miss::NoMiss>("no_miss"));
+    watchers.push(named::<evidence::Evidence>("evidence"));
+    watchers.push(named::<accounting::Accounting>("accounting"));
+    watchers.push(named::<read_back::ReadBack>("read_back"));
+    watchers.push(named::<said_when_seen::SaidWhenSeen>("said_when_seen"));
+    watchers.extend(of_the_engine());
     watchers
+}
+
+/// Those that look at what the engine does, and hold whatever is found on the disk.
+pub fn of_the_engine() -> Vec<Box<dyn Watcher>> {
+    vec![
+        named::<reservation::Reservation>("reservation"),
+        named::<ledger_promises::LedgerPromises>("ledger_promises"),
+        named::<ledger_remembers::LedgerRemembers>("ledger_remembers"),
+        named::<concurrency::Concurrency>("concurrency"),
+        named::<counts::Counts>("counts"),
+        named::<window_first::WindowFirst>("window_first"),
+        named::<claims::Claims>("claims"),
+        named::<bounds::Bounds>("bounds"),
+        named::<stuck::Stuck>("stuck"),
+        named::<read_again::ReadAgain>("read_again"),
+        named::<told::Told>("told"),
+        named::<trigger_order::TriggerOrder>("trigger_order"),
+        named::<check_changes_nothing::CheckChangesNothing>("check_changes_nothing"),
+    ]
 }

@@ -1,0 +1,107 @@
+//! Verifiers and witnesses that are wrong: what the engine hears of a block is not what was concluded.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use scrubd::engine::{Event, OpId};
+use scrubd::tag::{Broken, Claims, Class, Inspection, Verdict};
+use scrubd::vocabulary::Seq;
+
+use super::seam::{Mutation, Passed, hearing};
+
+/// Another conclusion from the same block.
+pub fn concluding(mut change: impl FnMut(Verdict) -> Verdict + 'static) -> Box<dyn Mutation> {
+    hearing(move |event| match event {
+        Event::Inspected(op, Inspection { verdict, claims }) => {
+            Event::Inspected(op, Inspection { verdict: change(verdict), claims })
+        }
+        other => other,
+    })
+}
+
+/// A verifier to which some faults are intact.
+pub fn blind_to(blind: impl Fn(Class) -> bool + 'static) -> Box<dyn Mutation> {
+    concluding(move |verdict| match verdict {
+        Verdict::Broken(broken) if blind(broken.class) => Verdict::Intact,
+        other => other,
+    })
+}
+
+/// A verifier that calls one fault by the name of another.
+pub fn misnames(from: Class, to: Class) -> Box<dyn Mutation> {
+    concluding(move |verdict| match verdict {
+        Verdict::Broken(broken) if broken.class == from => {
+            Verdict::Broken(Arc::new(Broken { class: to, ..Broken::clone(&broken) }))
+        }
+        other => other,
+    })
+}
+
+/// A verifier that accuses where nothing is wrong.
+pub fn accuses(what: impl Fn(&Verdict) -> bool + 'static, class: Class) -> Box<dyn Mutation> {
+    concluding(move |verdict| match what(&verdict) {
+        true => Verdict::Broken(Arc::new(Broken {
+            class,
+            expected: None,
+            found: None,
+            home: None,
+            detail: String::new(),
+            contents: 0,
+        })),
+        false => verdict,
+    })
+}
+
+/// Witnesses that say something else: what is heard of a block before it is judged.
+pub fn witnesses(change: impl Fn(&Claims) -> Claims + 'static) -> Box<dyn Mutation> {
+    hearing(move |event| match event {
+        Event::Surveyed(op, claims) => Event::Surveyed(op, change(&claims)),
+        other => other,
+    })
+}
+
+/// Every witness claims all that stands below its own write.
+pub fn boastful(claims: &Claims) -> Claims {
+    let mut boast = Claims::default();
+    for (claim, atoms) in claims.iter() {
+        let durable = claim.durable.max(Seq(claim.issue.seq.0));
+        boast.add(&scrubd::vocabulary::Claim { durable, ..*claim }, *atoms);
+    }
+    boast
+}
+
+/// Nobody listens to what tags say, so nobody sees that the state is stale.
+pub fn deaf_to_claims() -> Box<dyn Mutation> {
+    hearing(|event| match event {
+        Event::Surveyed(op, _) => Event::Surveyed(op, Claims::default()),
+        Event::Inspected(op, Inspection { verdict, .. }) => {
+            Event::Inspected(op, Inspection { verdict, claims: Claims::default() })
+        }
+        other => other,
+    })
+}
+
+/// A read that failed counts as one that succeeded, and what was never read as intact.
+#[derive(Default)]
+pub struct CountsTheUnread {
+    failed: BTreeSet<OpId>,
+}
+
+impl Mutation for CountsTheUnread {
+    fn hear(&mut self, event: Event, passed: &mut Passed) {
+        passed.heard.push(match event {
+            Event::Read(op, Err(_)) => {
+                self.failed.insert(op);
+                Event::Read(op, Ok(()))
+            }
+            Event::Read(op, Ok(())) => {
+                self.failed.remove(&op);
+                Event::Read(op, Ok(()))
+            }
+            Event::Inspected(op, Inspection { claims, .. }) if self.failed.remove(&op) => {
+                Event::Inspected(op, Inspection { verdict: Verdict::Intact, claims })
+            }
+            other => other,
+        });
+    }
+}
