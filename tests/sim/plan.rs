@@ -92,7 +92,8 @@ fn settings(honest: bool, blocks: u64, size: u64, random: &mut Random) -> Settin
         rereads: random.pick(&[0, 1, 3]),
         on_start: random.pick(&[OnStart::AfterCut, OnStart::AfterCut, OnStart::Window, OnStart::Always]),
         on_finding,
-        deadline_ns: if honest { 60_000_000_000 } else { random.pick(&[60_000_000_000, 2_000_000_000]) },
+        // Above the slowest save of any pace, a hundred times 100 ms: a save past its deadline ends a run.
+        deadline_ns: if honest { 60_000_000_000 } else { random.pick(&[60_000_000_000, 12_000_000_000]) },
         rate: random.chance(100).then_some(1 << 24),
         passes: None,
         ignore_state: false,

@@ -60,7 +60,8 @@ pub fn all() -> Vec<Field> {
         field("magic", 4..8, |bytes| bytes[3] ^= 1, corrupt),
         field("version", 8..10, |bytes| add(bytes, 1), corrupt),
         field("promise", 10..11, |bytes| bytes[0] = 9, corrupt),
-        field("digest kind", 11..12, |bytes| bytes[0] ^= 1, corrupt),
+        // A tag of this run in a geometry that is not this target's.
+        field("digest kind", 11..12, |bytes| bytes[0] ^= 1, Shows::As(Class::Foreign)),
         field("atom index", 12..16, |bytes| bytes[0] ^= 1, Shows::As(Class::Misdirected)),
         Field {
             first: 1,
@@ -77,8 +78,8 @@ pub fn all() -> Vec<Field> {
         // Clocks decide nothing: they jump, and a tag that was sealed in the future is no lie of the disk.
         field("wall clock", 80..88, |bytes| add(bytes, 1 << 40), Shows::Nowhere),
         Field { resealed: false, ..field("wall clock, torn off its checksum", 80..88, |b| add(b, 1 << 40), corrupt) },
-        field("block size", 88..92, |bytes| add(bytes, 1), corrupt),
-        field("atom size", 92..96, |bytes| add(bytes, 1), corrupt),
+        field("block size", 88..92, |bytes| add(bytes, 1), Shows::As(Class::Foreign)),
+        field("atom size", 92..96, |bytes| add(bytes, 1), Shows::As(Class::Foreign)),
         Field { resealed: false, ..field("payload", 200..208, |bytes| bytes[3] ^= 4, corrupt) },
         // Behind a checksum that fits, only the digest tells.
         Field { digest: Digest::Blake3, ..field("payload, under the digest", 200..208, |b| b[3] ^= 4, corrupt) },

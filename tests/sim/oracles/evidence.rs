@@ -29,7 +29,7 @@ pub struct Evidence {
     known: Option<(Knowledge, Seq)>,
     /// Some read failed or was damaged on its way: a witness may not have been heard.
     disturbed: bool,
-    /// More than one epoch, or a flush that failed, in this history.
+    /// A flush that failed, or a device that lost its power.
     eventful: bool,
     /// Faults that had struck at this start.
     struck: usize,
@@ -100,7 +100,9 @@ impl Evidence {
         }
         let earlier = flushes.iter().take_while(|flush| flush.wall_ns != named.wall_ns);
         let earlier = earlier.filter(|flush| flush.promised_below > expected && flush.start == real.start).count();
-        if earlier > 0 && !self.eventful {
+        // A number that was issued again was promised more than once.
+        let eventful = self.eventful || scene.truth.writes().iter().any(|write| write.claim.issue.epoch.number > 1);
+        if earlier > 0 && !eventful {
             return Err(format!("{named:?} is named, and {earlier} flushes before it covered write {expected}"));
         }
         Ok(())
@@ -156,7 +158,6 @@ impl Watcher for Evidence {
             }
             Sight::Garbled(_) | Sight::Told(Event::Read(_, Err(_))) => self.disturbed = true,
             Sight::Blip | Sight::Told(Event::Flushed(Err(_))) => self.eventful = true,
-            Sight::Acted(Action::Seal(_, _, claim)) => self.eventful |= claim.issue.epoch.number > 1,
             Sight::Acted(Action::Report(finding, _)) => {
                 return self.judge(finding, scene).map_err(|why| wrong(finding, why));
             }
