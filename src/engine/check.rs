@@ -26,6 +26,9 @@ const PROBED: u64 = 16;
 /// Findings of a check whose contents are read again for evidence.
 const MAX_EVIDENCE: usize = 256;
 
+/// A check begins anew so often because a read said that the device was gone; then that is what it finds.
+const MAX_GONE: u32 = 3;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CheckStage {
     /// Hearing the witnesses in the window, to fix D.
@@ -64,6 +67,8 @@ pub(super) struct Check {
     probe_only: bool,
     distrust: Option<String>,
     again: bool,
+    /// Times that it began anew because a read said that the device was gone.
+    gone: u32,
     /// It is over, and a trigger is all that is still to come.
     pub(super) concluded: bool,
     pub(super) stop_asked: bool,
@@ -112,6 +117,7 @@ impl Check {
             probe_only: stage == CheckStage::Probe,
             distrust: None,
             again: false,
+            gone: 0,
             concluded: false,
             stop_asked: false,
             from_saved: true,
@@ -126,6 +132,13 @@ impl Check {
     /// Starts over once what is in flight has ended: the device may have lost its power in between.
     pub(super) fn start_over(&mut self) {
         self.again = true;
+    }
+
+    /// Counts a read that says that the device is gone. False once that has been so too often.
+    pub(super) fn may_start_over_for_an_error(&mut self) -> bool {
+        // All that was in flight fails together: once for each beginning.
+        self.gone += u32::from(!self.again);
+        self.gone <= MAX_GONE
     }
 
     pub(super) fn progress(&self, schedule: &Schedule) -> f64 {
@@ -194,9 +207,9 @@ impl Engine {
                 if let Some(saved) = saved.clone() {
                     self.recovered = Recovered::from_saved(self.schedule, saved);
                 }
-                let from_saved = self.check.from_saved;
-                self.check =
-                    Check { from_saved, ..Check::plan(&self.geometry, &self.schedule, saved.as_ref(), &self.settings) };
+                let Check { from_saved, gone, .. } = self.check;
+                let plan = Check::plan(&self.geometry, &self.schedule, saved.as_ref(), &self.settings);
+                self.check = Check { from_saved, gone, ..plan };
             } else if let Some(why) = self.check.distrust.take() {
                 self.distrust_saved(why, actions);
             } else if self.paused || !self.next_stage(now, actions) {
@@ -284,6 +297,7 @@ impl Engine {
         let mut check = Check::plan(&self.geometry, &self.schedule, None, &self.settings);
         check.stop_asked = self.check.stop_asked;
         check.from_saved = self.check.from_saved;
+        check.gone = self.check.gone;
         self.check = check;
     }
 

@@ -20,10 +20,16 @@ impl Engine {
         assert!(self.in_stage(op, Stage::Reading), "{op:?} was reading");
         self.note_return(now, op, actions);
         self.ops.enter(op, Stage::Judging);
-        if let (Err(fault), Phase::Running) = (result, &self.phase)
+        if let Err(fault) = result
             && device_is_gone(fault)
+            && self.takes_for_a_reset()
         {
             self.device_reset(fault.message.clone(), actions);
+            // What failed because the device went away says nothing of the block; the check that follows reads it again.
+            if !matches!(self.ops.get(op).task, Task::Evidence(_)) {
+                self.abandon_triage(op);
+                return self.settled(now, op, None, actions);
+            }
         }
         let operation = self.ops.get(op);
         let (block, home) = (operation.block, operation.triage.as_ref().and_then(|triage| triage.home));
@@ -44,6 +50,12 @@ impl Engine {
                 actions.push(Action::Inspect(op, legal));
             }
         }
+    }
+
+    /// A device that went away and came back is no reason to blame a block. One that stays away is: a check does not begin
+    /// anew for ever.
+    fn takes_for_a_reset(&mut self) -> bool {
+        !matches!(self.phase, Phase::Checking) || self.check.may_start_over_for_an_error()
     }
 
     /// What may be in a block now.

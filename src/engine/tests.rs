@@ -457,3 +457,63 @@ fn a_finding_that_was_told_decides_the_end_though_the_check_starts_over_and_does
     check.pending.push_back(Event::Command(Command::Stop));
     assert_eq!(check.run(1000), Some(Outcome::Broken));
 }
+
+fn gone() -> Fault {
+    Fault { errno: 19, end_of_file: false, message: "the device went away".to_owned() }
+}
+
+impl Bench {
+    /// A read that has ended says that the device is gone, whatever it has read. False where none has.
+    fn device_goes_away(&mut self) -> bool {
+        let read = self.pending.iter_mut().find_map(|event| match event {
+            Event::Read(_, result @ Ok(())) => Some(result),
+            _ => None,
+        });
+        read.is_some_and(|result| std::mem::replace(result, Err(gone())).is_ok())
+    }
+}
+
+/// The simulator's seed 51490: behind the command to stop, the read before an overwrite said that the device was gone, and
+/// the block was called unreadable. A device that is reset under the living process has broken no promise by that.
+#[test]
+fn a_read_that_a_reset_made_fail_accuses_nobody_whatever_the_engine_is_at() {
+    for command in [Some(Command::StopNow), Some(Command::Stop), None] {
+        let mut bench = Bench::new(6, Settings { retention: true, rereads: 0, ..settings(Some(4)) });
+        let (mut went, mut ended) = (false, None);
+        while ended.is_none() {
+            if !went && bench.engine.status().next.0 > 8 {
+                went = bench.device_goes_away();
+                command.iter().filter(|_| went).for_each(|command| {
+                    bench.pending.push_front(Event::Command(command.clone()));
+                });
+            }
+            ended = bench.run(1);
+        }
+        assert!(went, "{command:?}: no read ended");
+        assert_eq!(bench.reports, [], "{command:?}");
+        assert_eq!(ended, Some(Outcome::Kept), "{command:?}");
+    }
+}
+
+#[test]
+fn a_check_begins_anew_when_the_device_went_away_and_finds_it_gone_when_it_stays_away() {
+    let mut written = Bench::new(6, settings(Some(2)));
+    assert_eq!(written.run(100_000), Some(Outcome::Kept));
+    for (goes, finds) in [(1, false), (3, false), (usize::MAX, true)] {
+        let settings = Settings { mode: Mode::Check, ..settings(None) };
+        let mut check = Bench::restart(6, settings, written.slot.clone(), written.disk.clone());
+        let (mut went, mut ended) = (0, None);
+        while ended.is_none() {
+            if went < goes && check.device_goes_away() {
+                went += 1;
+                // All that was in flight fails together.
+                while check.device_goes_away() {}
+            }
+            ended = check.run(1);
+        }
+        assert_eq!(ended, Some(if finds { Outcome::Broken } else { Outcome::Kept }), "gone {goes} times");
+        let findings = &check.judged.last().expect("a verdict").findings;
+        assert_eq!(findings.iter().any(|finding| finding.class == crate::tag::Class::Unreadable), finds);
+        assert_eq!(findings.len(), if finds { 6 } else { 0 });
+    }
+}
