@@ -477,7 +477,9 @@ impl Engine {
     }
 
     /// A block of the check with a broken promise, diagnosed.
-    pub(super) fn found_in_check(&mut self, op: OpId, finding: Finding) {
+    pub(super) fn found_in_check(&mut self, op: OpId, mut finding: Finding) {
+        // Remembered once it is told: a check that starts over from the tags finds it again.
+        finding.known = self.known.contains(&finding.key());
         self.check.counts.findings += 1;
         self.check.known += u64::from(finding.known);
         self.check.causes.add(&finding);

@@ -227,8 +227,6 @@ impl Engine {
         }
         let mut finding = self.finding(now, op, &triage.diagnosis(), triage.confirmed);
         if matches!(self.phase, Phase::Checking) {
-            // Remembered once it is told: a check that starts over from the tags finds it again.
-            finding.known = self.known.contains(&finding.key());
             return self.found_in_check(op, finding);
         }
         finding.known = !self.known.remember(finding.key());

@@ -109,12 +109,15 @@ pub struct Finding {
     pub wall_ns: u64,
 }
 
-/// What makes two findings the same one.
+/// What makes two findings the same one. How a read failed, and whether it went on failing, is all the evidence that there
+/// is of it: a block that could once not be read at first is not known to be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FindingKey {
     block: Block,
     found: Option<Issue>,
     class: Class,
+    persistence: Persistence,
+    errno: Option<i32>,
     #[serde(with = "hexadecimal")]
     contents: u64,
 }
@@ -123,6 +126,7 @@ impl Finding {
     /// What makes it the same as an earlier one.
     #[must_use]
     pub fn key(&self) -> FindingKey {
-        FindingKey { block: self.block, found: self.found, class: self.class, contents: self.contents }
+        let Finding { block, found, class, persistence, errno, contents, .. } = *self;
+        FindingKey { block, found, class, persistence, errno, contents }
     }
 }

@@ -80,6 +80,11 @@ impl Watcher for NoMiss {
                     let Some(mut names) = knowledge.must_be_found(block, scene) else { continue };
                     // The witness may have been heard after all, and then more was known.
                     names.extend(full.must_be_found(block, scene).into_iter().flatten());
+                    // So may one in a block that shows it at times, and then all that is left here may be too old.
+                    let unstable = (0..scene.disk.blocks()).any(|block| scene.disk.is_unstable(Block(block)));
+                    if unstable && names.contains(&Class::Torn) {
+                        names.extend([Class::LostWrite, Class::Unserializable]);
+                    }
                     let due = knowledge.guaranteed(block, scene).map(|write| write.claim);
                     let shown: Vec<_> = scene.disk.shown(block).iter().map(|content| content.origin).collect();
                     match found.get(&block) {

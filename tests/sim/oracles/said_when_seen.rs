@@ -62,8 +62,12 @@ impl Watcher for SaidWhenSeen {
             Sight::Acted(Action::Fire(_)) if self.command => self.darken(),
             Sight::Shown(block) => self.seen(*block, scene),
             Sight::Acted(Action::Report(finding, _)) => {
-                self.owed.remove(&finding.block);
-                self.said.insert(finding.block);
+                // Contents that their home lacks: the loss of the home is told with them.
+                let home = finding.home.filter(|_| finding.confirmed == Some(true));
+                for block in [Some(finding.block), home].into_iter().flatten() {
+                    self.owed.remove(&block);
+                    self.said.insert(block);
+                }
             }
             Sight::Acted(Action::Write { block, .. }) => {
                 self.said.remove(block);
