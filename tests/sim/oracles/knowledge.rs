@@ -82,7 +82,7 @@ impl Knowledge {
             // Seen once, it is no more than damaged.
             named.extend([Class::Unstable, Class::Corrupt]);
         }
-        let (mut older, mut total) = (0, 0);
+        let (mut older, mut total, mut perhaps_phantom) = (0, 0, false);
         for content in scene.disk.shown(block) {
             total += 1;
             match content.origin {
@@ -109,7 +109,7 @@ impl Knowledge {
                 }
                 // Without R nothing is known to be impossible, nor where a ledger was rebuilt from tags, this one's
                 // among them: it took the number for one that was issued.
-                Origin::Damaged(Damage::Planted, _) if self.by_number_only => {}
+                Origin::Damaged(Damage::Planted, _) if self.by_number_only => perhaps_phantom = true,
                 Origin::Damaged(Damage::Planted, _) => {
                     named.insert(Class::Phantom);
                 }
@@ -131,6 +131,8 @@ impl Knowledge {
         if older == total {
             named.extend([Class::LostWrite, Class::Unserializable]);
         }
+        // Beside something that is known to be wrong it may be seen through after all, and comes first.
+        named.extend(perhaps_phantom.then_some(Class::Phantom));
         Some(named)
     }
 }
