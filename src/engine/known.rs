@@ -47,7 +47,9 @@ mod tests {
     use super::*;
 
     fn key(block: u64) -> FindingKey {
-        let json = format!(r#"{{"block":{block},"found":null,"class":"corrupt","persistence":"persistent","errno":null,"contents":"0000000000000007"}}"#);
+        let json = format!(
+            r#"{{"block":{block},"found":null,"class":"corrupt","persistence":"persistent","errno":null,"contents":"0000000000000007"}}"#
+        );
         serde_json::from_str(&json).unwrap()
     }
 
