@@ -231,6 +231,8 @@ impl Driver {
 
     /// The engine is done, or nothing can be done any more. What is in flight is cancelled as the ring is dropped.
     fn finish(mut self, outcome: Outcome) -> Finish {
+        // Nobody reads what is asked from here on, though the kernel may hold the process for long: it is to be refused.
+        self.inbox = crossbeam_channel::never();
         // Where the ledger's save hangs the event log would hang too, and with it the end.
         let state_hangs = self.engine.status().stuck_save_s.is_some();
         if let Some(journal) = self.journal.as_mut().filter(|_| !state_hangs) {

@@ -17,7 +17,7 @@ const RESERVED: usize = 32;
 pub(super) enum Unheard {
     #[error("the data plane is busy: it has not taken what was asked before")]
     Busy,
-    #[error("the data plane has ended")]
+    #[error("the run has ended, and nothing is done any more: the process waits only for what the disk holds back")]
     Ended,
 }
 

@@ -1,7 +1,7 @@
 //! One finding told to somebody who has never heard of scrubd: `summary.txt`. Pure.
 
 use super::finding::{Finding, Occasion, Persistence, Sight};
-use super::text::{proof, wall};
+use super::text::{counted, proof, wall};
 use crate::tag::Class;
 use crate::vocabulary::{Geometry, RunId};
 
@@ -50,9 +50,9 @@ pub fn account(finding: &Finding, setting: &Setting<'_>) -> String {
     lines.extend([String::new(), "How it was read".to_owned()]);
     lines.extend(reads(finding, setting.latencies_ns).into_iter().map(|line| format!("  {line}")));
     lines.push(format!(
-        "  {}, after {} cuts of this run; {}",
+        "  {}, after {} of this run; {}",
         wall(finding.wall_ns),
-        finding.cuts,
+        counted(finding.cuts, "cut"),
         occasion(finding.occasion)
     ));
     lines.extend([String::new(), "Where".to_owned()]);

@@ -100,6 +100,14 @@ fn overall(verdict: Overall, findings: u64) -> String {
     }
 }
 
+/// What an intact disk may be praised for where no ledger says what was promised: not for every promise.
+fn by_tags_alone(durable: Option<Seq>) -> &'static str {
+    match durable {
+        Some(durable) if durable.0 > 0 => "every promise that the tags on the disk prove was kept",
+        _ => "what is there is whole, but nothing says what was promised",
+    }
+}
+
 /// What became of the saved ledger, and what that means for the verdict.
 #[must_use]
 pub fn state(state: State) -> &'static str {
@@ -126,6 +134,9 @@ pub fn verdict(target: &str, run: RunId, judgement: &Judgement) -> String {
             // Each block was read, and there was nothing to judge it by.
             Overall::Incomplete if unwritten == total => {
                 format!("{target}: incomplete: nothing proves what should be here")
+            }
+            Overall::Intact if judgement.proved_by == ProvedBy::Disk && judgement.state != State::Current => {
+                format!("{target}: intact: {}", by_tags_alone(durable))
             }
             verdict => format!("{target}: {}", overall(verdict, findings)),
         },
@@ -185,6 +196,7 @@ pub fn listed(findings: &[Finding], total: u64, grouped: bool) -> Vec<String> {
     if all > shown as u64 {
         let left = count(all - shown as u64);
         lines.push(match in_json > shown as u64 {
+            true if in_json == all => format!("  and {left} more; --json lists all {}", count(in_json)),
             true => format!("  and {left} more; --json lists the first {}", count(in_json)),
             false => format!("  and {left} more, beyond the first {MAX_LISTED}"),
         });
@@ -220,6 +232,8 @@ pub fn finding(finding: &Finding) -> String {
 fn accusation(finding: &Finding) -> String {
     let found = match finding.found_seq {
         Some(seq) => format!("write {seq} found"),
+        // What was never read cannot be said to lack a write.
+        None if finding.class == Class::Unreadable => "not read".to_owned(),
         None => "no write of this run recognised".to_owned(),
     };
     match (&finding.guarantee, finding.expected_seq) {
@@ -291,11 +305,61 @@ mod tests {
         let expected = "  block 17 at byte 2162688: lost_write: write 41 found, 44 guaranteed by flush 12 at \
                         2026-03-01T12:00:00Z\n      atoms 0-127 hold write 41";
         assert_eq!(told, expected);
-        let unreadable =
-            Finding { found_seq: None, guarantee: None, errno: Some(5), detail: String::new(), ..lost_write() };
-        assert!(
-            finding(&unreadable).contains("no write of this run recognised, 44 expected\n      Input/output error")
-        );
+        let nothing = Finding { found_seq: None, guarantee: None, detail: String::new(), ..lost_write() };
+        assert!(finding(&nothing).ends_with("lost_write: no write of this run recognised, 44 expected"));
+    }
+
+    #[test]
+    fn a_block_that_was_not_read_is_not_said_to_lack_a_write() {
+        let unreadable = Finding {
+            class: Class::Unreadable,
+            found_seq: None,
+            guarantee: None,
+            errno: Some(5),
+            detail: String::new(),
+            ..lost_write()
+        };
+        assert!(finding(&unreadable).contains("unreadable: not read, 44 expected\n      Input/output error"));
+    }
+
+    #[test]
+    fn what_json_lists_in_full_is_not_called_the_first_of_more() {
+        let findings = vec![lost_write(); 30];
+        assert!(listed(&findings, 30, true).ends_with(&["  and 10 more; --json lists all 30".to_owned()]));
+        assert!(listed(&findings, 40, true).ends_with(&["  and 20 more; --json lists the first 30".to_owned()]));
+    }
+
+    #[test]
+    fn without_a_ledger_not_every_promise_is_said_to_be_kept() {
+        let judgement = |durable, state, proved_by| Judgement {
+            verdict: Overall::Intact,
+            promise: Promise::Flush,
+            state,
+            proved_by,
+            frontiers: Frontiers { durable: Some(Seq(durable)), issued: Some(Seq(9)), reserved: None },
+            blocks: BlockCounts { total: 9, intact: 9, rolled_back: 0, interrupted: 0, unwritten: 0, findings: 0 },
+            bytes: ByteCounts { written: 0, verified: 9 << 16 },
+            elapsed_s: 0.5,
+            known: 0,
+            classes: BTreeMap::new(),
+            causes: CauseList::default(),
+            findings: Vec::new(),
+            unlisted: Vec::new(),
+        };
+        for (durable, state, proved_by, words) in [
+            (9, State::Current, ProvedBy::Checkpoint, "bay3: intact: every promise was kept\n"),
+            (9, State::Current, ProvedBy::Disk, "bay3: intact: every promise was kept\n"),
+            (9, State::Stale, ProvedBy::Disk, "bay3: intact: every promise that the tags on the disk prove was kept\n"),
+            (
+                0,
+                State::Missing,
+                ProvedBy::Disk,
+                "bay3: intact: what is there is whole, but nothing says what was promised\n",
+            ),
+        ] {
+            let told = verdict("bay3", RunId([1; 16]), &judgement(durable, state, proved_by));
+            assert!(told.starts_with(words), "{words}\n{told}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::identity::Identity;
 use super::label::LabelFault;
+use crate::vocabulary::RunId;
 
 /// Every refusal and failure of this room. A refusal has not changed a byte of the target.
 #[derive(Debug, Error)]
@@ -103,7 +104,7 @@ pub enum TargetError {
         type_again: String,
     },
     /// No label that can be used where it should be.
-    #[error("{}: {fault} at byte {offset}: scrubd init labels a target; it never writes to an unlabelled one", .path.display())]
+    #[error("{}: {fault} at byte {offset}: {}", .path.display(), without_label(.recorded.as_ref()))]
     Unlabelled {
         /// The path.
         path: PathBuf,
@@ -111,6 +112,8 @@ pub enum TargetError {
         offset: u64,
         /// What is there.
         fault: LabelFault,
+        /// The run that the state directory knows under this name, where nothing proves that this is its target.
+        recorded: Option<RunId>,
     },
     /// A label of a format to come.
     #[error("{}: {fault}", .path.display())]
@@ -183,6 +186,17 @@ impl TargetError {
 
 pub(crate) fn errno(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
+}
+
+/// What to do about it. Where there was a run, `init` would overwrite what is left of it, and with it the evidence.
+fn without_label(recorded: Option<&RunId>) -> String {
+    match recorded {
+        None => "scrubd init labels a target; it never writes to an unlabelled one".to_owned(),
+        Some(run) => format!(
+            "the state kept under this name is of run {run}: this is another target, or it has lost its label, and \
+             nothing here proves which; look before scrubd init overwrites it"
+        ),
+    }
 }
 
 fn is_refusal(error: &io::Error) -> bool {

@@ -91,7 +91,7 @@ fn judge(held: &Held, offset: u64, expected: Option<&Expected>) -> Result<LabelS
         Err(fault) => fault,
     };
     let Some(expected) = expected.filter(|expected| expected.geometry.offset == offset) else {
-        return Err(TargetError::Unlabelled { path, offset, fault });
+        return Err(TargetError::Unlabelled { path, offset, fault, recorded: None });
     };
     // A loss of the label may be blamed on the disk only if this surely is the disk: by its serial, or because what
     // is left of the label still names the run.
@@ -104,7 +104,7 @@ fn judge(held: &Held, offset: u64, expected: Option<&Expected>) -> Result<LabelS
             }
             _ => match overwritten(&held.file, expected) {
                 Some(fault) => Ok(LabelState::Gone { fault, expected: expected.clone() }),
-                None => Err(TargetError::Unlabelled { path, offset, fault }),
+                None => Err(TargetError::Unlabelled { path, offset, fault, recorded: Some(expected.run_id) }),
             },
         },
     }
@@ -244,6 +244,18 @@ mod tests {
         assert!(matches!(error, TargetError::Unlabelled { .. }));
         let elsewhere = Expected { geometry: Geometry { offset: 0, ..sample().geometry }, ..expected() };
         assert!(judge(&device("A", 128 << 20, false), REGION, Some(&elsewhere)).is_err());
+    }
+
+    #[test]
+    fn where_the_state_knows_a_run_but_nothing_proves_the_device_no_init_is_advised() {
+        let nameless = |identity: Identity| Identity { serial: None, ..identity };
+        let mut held = device("A", 128 << 20, false);
+        held.identity = nameless(held.identity);
+        let expected = Expected { identity: nameless(expected().identity), ..expected() };
+        let told = judge(&held, REGION, Some(&expected)).unwrap_err().to_string();
+        assert!(told.contains(&expected.run_id.to_string()) && told.contains("look before scrubd init"), "{told}");
+        let told = judge(&held, REGION, None).unwrap_err().to_string();
+        assert!(told.contains("scrubd init labels a target") && !told.contains("look before"), "{told}");
     }
 
     #[test]

@@ -149,6 +149,22 @@ fn with_a_device_that_hangs_a_trigger_fires_the_process_ends_and_the_target_stay
 }
 
 #[test]
+fn a_run_that_has_ended_does_not_promise_to_fire_a_trigger() {
+    let Some(place) = Place::with_file_on_it() else { return };
+    let fired = place.room.path("fired");
+    let command = format!("trigger.command=[\"touch\", \"{}\"]", fired.display());
+    let running = place.run(&["verify.deadline=2s", "on_finding=stop", &command]);
+    let frozen = place.fs.freeze();
+    // The ring is given two seconds more to take back what hangs; the control socket is served as long.
+    until_said(&running, "INFO stopped; durable", Duration::from_secs(30));
+    std::thread::sleep(Duration::from_millis(200));
+    place.room.start(place.command(&["trigger"])).ended().with_code(75).saying("the run has ended");
+    drop(frozen);
+    running.ended().with_code(65);
+    assert!(!fired.exists());
+}
+
+#[test]
 fn a_stop_ends_with_its_words_although_the_kernel_holds_the_process() {
     let Some(place) = Place::with_file_on_it() else { return };
     // Asked once it gives what hangs the time of the deadline; asked twice, none.
