@@ -6,7 +6,7 @@ use super::deadline::occasion;
 use super::engine::{Engine, Phase};
 use super::event::{Fault, OpId};
 use super::operations::{Stage, Task};
-use super::triage::{Diagnosis, Sighting, Triage};
+use super::triage::{Diagnosis, Sighting, Triage, errno_of};
 use super::writes::device_is_gone;
 use super::{Mode, Record};
 use crate::ledger::{Epochs, Ledger, Legal, ProvedBy, Rule, WriteState};
@@ -298,7 +298,7 @@ impl Engine {
             guarantee,
             home: broken.and_then(|broken| broken.home),
             confirmed,
-            errno: diagnosis.fault.as_ref().map(|fault| fault.errno).filter(|errno| *errno != 0),
+            errno: diagnosis.fault.as_ref().and_then(errno_of),
             occasion: occasion(&operation.task),
             reads: diagnosis.reads.clone(),
             cuts: self.cuts(),

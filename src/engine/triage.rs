@@ -30,7 +30,7 @@ impl Sighting {
         let (contents, errno) = match self {
             Sighting::Fine => (None, None),
             Sighting::Broken(broken) => (Some(broken.contents), None),
-            Sighting::Unreadable(fault) => (None, Some(fault.errno).filter(|errno| *errno != 0)),
+            Sighting::Unreadable(fault) => (None, errno_of(fault)),
         };
         Sight { class: self.class(), contents, errno }
     }
@@ -42,6 +42,11 @@ impl Sighting {
             Sighting::Unreadable(_) => Some(Class::Unreadable),
         }
     }
+}
+
+/// The errno that the kernel gave. Where the file or device ends it gave none: the number stands for a read of nothing.
+pub(super) fn errno_of(fault: &Fault) -> Option<i32> {
+    Some(fault.errno).filter(|errno| *errno != 0 && !fault.end_of_file)
 }
 
 /// The reads of one block since the first mismatch.
