@@ -214,15 +214,16 @@ fn members() -> impl Strategy<Value = Map<String, Value>> {
     });
     let name = any::<String>().prop_filter("its own", |name| !["n", "at", "crc32c", "event"].contains(&name.as_str()));
     let members = proptest::collection::btree_map(name, value, 0..5);
-    (any::<String>(), members).prop_map(|(event, members)| {
-        members.into_iter().chain([("event".to_owned(), Value::from(event))]).collect()
-    })
+    (any::<String>(), members)
+        .prop_map(|(event, members)| members.into_iter().chain([("event".to_owned(), Value::from(event))]).collect())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn any_event_comes_back_at_any_time(event in members(), seconds in 0u64..=253_402_300_799, nanos in 0u32..1_000_000_000) {
+    fn any_event_comes_back_at_any_time(
+        event in members(), seconds in 0u64..=253_402_300_799, nanos in 0u32..1_000_000_000,
+    ) {
         let dir = tempfile::tempdir().unwrap();
         let (mut log, _) = EventLog::open(dir.path()).unwrap();
         let at = AT + Duration::new(seconds, nanos);
