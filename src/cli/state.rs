@@ -240,3 +240,6 @@ pub(crate) fn shared_fate(target: &OpenTarget, state_dir: &Path) -> Option<Strin
         Err(error) => Some(format!("cannot tell whether the state lives on the disk under test: {}", chain(&error))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,13 +106,19 @@ pub(super) fn is_table(name: &str) -> bool {
 /// The name that was probably meant, if one is near.
 pub(super) fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let tail = |name: &str| name.rsplit('.').next().map(str::len).unwrap_or_default();
-    names
-        .into_iter()
+    let length = wrong.chars().count();
+    let near = |name: &'a str| {
+        let limit = (tail(name) / 3).max(1);
         // `threads` for `verify.threads` is a forgotten table, whatever the distance says.
-        .map(|name| (if name.ends_with(&format!(".{wrong}")) { 1 } else { distance(wrong, name) }, name))
-        .filter(|&(distance, name)| distance <= (tail(name) / 3).max(1))
-        .min_by_key(|&(distance, _)| distance)
-        .map(|(_, name)| name)
+        let distance = match name.ends_with(&format!(".{wrong}")) {
+            true => 1,
+            // What differs more in length is further away: nearly all names need no measuring.
+            false if length.abs_diff(name.chars().count()) > limit => return None,
+            false => distance(wrong, name),
+        };
+        (distance <= limit).then_some((distance, name))
+    };
+    names.into_iter().filter_map(near).min_by_key(|&(distance, _)| distance).map(|(_, name)| name)
 }
 
 /// Levenshtein's edit distance. Words beyond 64 characters are near to nothing, so the cost stays bounded.

@@ -197,3 +197,6 @@ impl Reader<'_> {
         Ok(EpochRecord { epoch: Epoch { number, nonce }, restart, reserved, last_checkpoint: self.word()? })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! {"n":7,"at":"2026-03-01T12:00:00.000000000Z","event":"flush_failed","errno":5,"crc32c":"89abcdef"}
 //! ```
 //!
-//! A line is one JSON object and a newline (0x0A), at most 256 KiB. `n` counts up by one; `at` is RFC 3339 in UTC with
+//! A line is one JSON object and a newline (0x0A), at most 256 KiB. `n` counts up by one, below 2^63; `at` is RFC 3339 in UTC with
 //! nanoseconds. `crc32c` is the last member: CRC-32C (Castagnoli, as in RFC 3720) as eight lower-case hexadecimal digits,
 //! over the bytes of the line from `{` up to and without `,"crc32c":"`; the line's last 21 bytes are not covered.
 //!
@@ -95,7 +95,7 @@ pub struct EventLog {
 /// What was found in the newest file when the log was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// The newest event that is whole, in whichever file.
+    /// The largest number of a whole line, in the newest file that has one.
     pub last: Option<u64>,
     /// Line numbers, from 1, of damaged lines: the first 64 of them.
     pub damaged_lines: Vec<u64>,
@@ -402,7 +402,9 @@ fn parse(line: &[u8]) -> Option<LoggedEvent> {
 fn number_of(line: &[u8]) -> Option<u64> {
     let digits = covered(line)?.strip_prefix(b"{\"n\":")?;
     let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;
-    std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
+    let number: u64 = std::str::from_utf8(&digits[..end]).ok()?.parse().ok()?;
+    // Nobody lives to see more events; counting on from a larger one must not overflow.
+    (number >> 63 == 0).then_some(number)
 }
 
 /// What the newest file holds, and how many damaged lines stand behind the newest whole one: each may have had a number.
@@ -419,7 +421,9 @@ fn scan(dir: &Path) -> io::Result<(Found, u64)> {
         let mut damaged_behind = 0;
         while let Some((line, closed)) = lines.next_line()? {
             if let Some(number) = number_of(&line) {
-                (found.last, damaged_behind) = (Some(number), 0);
+                // The largest, not the last: files that were put together by hand may count backwards, and no number
+                // is given twice.
+                (found.last, damaged_behind) = (found.last.max(Some(number)), 0);
                 continue;
             }
             damaged_behind += 1;

@@ -1,4 +1,5 @@
-//! The seeds of `tests/fuzz` are what the crate writes: a fuzzer that starts from an old format looks at nothing.
+//! The seeds of `tests/fuzz` are what the crate writes: a fuzzer that starts from an old format looks at nothing. Beside
+//! them stand inputs that once crashed a target, as they were found. The shipped configuration is a link.
 
 use std::fs;
 use std::path::{Path, PathBuf};

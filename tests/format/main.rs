@@ -5,6 +5,7 @@
 //! needs a new version, a new page and new literals.
 
 mod blocks;
+mod both_ways;
 mod corpus;
 mod decoder;
 mod events;

@@ -166,8 +166,88 @@ fn a_line_longer_than_any_is_one_damaged_line() {
     assert_eq!(entries(dir.path()).len(), 2);
 }
 
+/// A line with the checksum that fits it, whoever wrote it.
+fn summed(covered: &[u8]) -> Vec<u8> {
+    [covered, format!("{TRAILER_START}{:08x}\"}}\n", crc32c::crc32c(covered)).as_bytes()].concat()
+}
+
+/// The fuzzer put line 3 before line 2, with checksums that fit: the log counted on from the last line, and wrote a
+/// second event 3.
+#[test]
+fn lines_that_count_backwards_take_no_number_twice() {
+    let whole = |n| format!("{{\"n\":{n},\"at\":\"\",\"event\":\"cut\"");
+    for last in ["{\"n\":2,\"at\":\"\",\"event", &whole(2)] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(path(&dir), [summed(whole(3).as_bytes()), summed(last.as_bytes())].concat()).unwrap();
+        let (mut log, found) = EventLog::open(dir.path()).unwrap();
+        assert_eq!((log.append(AT, &note("next")).unwrap(), found.last), (4, Some(3)), "behind {last}");
+    }
+}
+
+/// Counting on from 2^64 - 1 would have been a panic at every start.
+#[test]
+fn a_number_beyond_all_bounds_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = |n: u64| summed(format!("{{\"n\":{n},\"at\":\"\",\"event\":\"cut\"").as_bytes());
+    fs::write(path(&dir), [whole(7), whole(u64::MAX), whole(1 << 63)].concat()).unwrap();
+    let (mut log, found) = EventLog::open(dir.path()).unwrap();
+    assert_eq!((found.last, found.damaged), (Some(7), 2));
+    log.append(AT, &note("next")).unwrap();
+    assert_eq!(numbers(dir.path()), [7, 10]);
+}
+
+/// What can be in an event: objects of everything that JSON has.
+fn members() -> impl Strategy<Value = Map<String, Value>> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    let value = leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::btree_map(any::<String>(), inner, 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    });
+    let name = any::<String>().prop_filter("its own", |name| !["n", "at", "crc32c", "event"].contains(&name.as_str()));
+    let members = proptest::collection::btree_map(name, value, 0..5);
+    (any::<String>(), members)
+        .prop_map(|(event, members)| members.into_iter().chain([("event".to_owned(), Value::from(event))]).collect())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_event_comes_back_at_any_time(
+        event in members(), seconds in 0u64..=253_402_300_799, nanos in 0u32..1_000_000_000,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _) = EventLog::open(dir.path()).unwrap();
+        let at = AT + Duration::new(seconds, nanos);
+        log.append(at, &event).unwrap();
+        let [Entry::Event(read)] = &entries(dir.path())[..] else { panic!("one event") };
+        prop_assert_eq!(humantime::parse_rfc3339(&read.at).unwrap(), at);
+        prop_assert_eq!((read.number, &read.members), (1, &event));
+    }
+
+    #[test]
+    fn a_line_with_a_flipped_bit_or_cut_short_is_damage_and_never_another_event(
+        event in members(), at: prop::sample::Index, cut: prop::sample::Index,
+    ) {
+        let whole = line(7, AT, &event).unwrap();
+        let whole = &whole[..whole.len() - 1];
+        prop_assert!(parse(whole).is_some() && number_of(whole) == Some(7));
+        let mut flipped = whole.to_vec();
+        let bit = at.index(whole.len() * 8);
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        for damaged in [&flipped[..], &whole[..cut.index(whole.len())]] {
+            prop_assert_eq!((parse(damaged), number_of(damaged)), (None, None));
+        }
+    }
+
     #[test]
     fn whatever_stands_in_the_file_the_log_opens_and_the_next_event_is_read_back(
         lines in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), 0..6),

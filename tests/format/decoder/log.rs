@@ -25,7 +25,7 @@ pub(crate) fn line(line: &[u8]) -> Read<Event> {
         return Err("checksum");
     }
     let mut rest: Map<String, Value> = serde_json::from_slice(line).map_err(|_| "no JSON object")?;
-    let n = rest.remove("n").and_then(|n| n.as_u64()).ok_or("n")?;
+    let n = rest.remove("n").and_then(|n| n.as_u64()).filter(|n| n >> 63 == 0).ok_or("n")?;
     let Some(Value::String(at)) = rest.remove("at") else { return Err("at") };
     rest.remove("crc32c").ok_or("crc32c")?;
     if !line.starts_with(format!("{{\"n\":{n},\"at\":\"{at}\",\"").as_bytes()) || !is_instant(&at) {
