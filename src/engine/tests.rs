@@ -457,3 +457,64 @@ fn a_finding_that_was_told_decides_the_end_though_the_check_starts_over_and_does
     check.pending.push_back(Event::Command(Command::Stop));
     assert_eq!(check.run(1000), Some(Outcome::Broken));
 }
+
+/// Everything was durable when the power went, and the stop was called clean: the next start looked at 16 blocks, and a
+/// flush that had lied was not found.
+#[test]
+fn a_stop_after_the_devices_power_was_cut_is_no_clean_one() {
+    type Cut = fn(&mut Bench);
+    let by_command: Cut = |bench| bench.pending.push_back(Event::Command(Command::Trigger(super::Reason::Control)));
+    let before_the_stop: Cut = |bench| {
+        bench.pending.push_back(Event::Command(Command::DeviceReset("it was reset".to_owned())));
+        bench.pending.push_back(Event::Command(Command::Stop));
+    };
+    let after_the_stop: Cut = |bench| {
+        bench.pending.push_back(Event::Command(Command::Stop));
+        bench.pending.push_back(Event::Command(Command::DeviceReset("it was reset".to_owned())));
+    };
+    for cut in [by_command, before_the_stop, after_the_stop] {
+        let io = super::TriggerIo::Flush;
+        let flush_every = super::FlushEvery::Nanoseconds(1);
+        let exit = Settings { trigger_command: true, trigger_io: io, flush_every, ..settings(None) };
+        let mut bench = Bench::new(40, exit);
+        assert_eq!(bench.run(200), None);
+        // Paused, until all is flushed.
+        bench.pending.push_back(Event::Command(Command::Pause));
+        assert_eq!(bench.run(200), None);
+        cut(&mut bench);
+        assert_eq!(bench.run(10_000), Some(Outcome::Kept));
+        assert_eq!(bench.slot.durable(), bench.slot.window.end(), "all was durable when the power went");
+        assert!(!bench.slot.clean, "the next start judges the whole region");
+    }
+}
+
+/// The last save was on its way, and called the end clean, when the device was reset.
+#[test]
+fn a_reset_while_the_last_save_is_on_its_way_is_followed_by_another_save() {
+    let mut bench = Bench::new(40, settings(None));
+    assert_eq!(bench.run(200), None);
+    bench.pending.push_back(Event::Command(Command::Stop));
+    for _ in 0..1000 {
+        assert_eq!(bench.run(1), None);
+        if bench.slot.clean {
+            break;
+        }
+    }
+    bench.pending.push_front(Event::Command(Command::DeviceReset("it was reset".to_owned())));
+    assert_eq!(bench.run(100), Some(Outcome::Kept));
+    assert!(!bench.slot.clean);
+}
+
+#[test]
+fn a_reset_before_an_epoch_has_begun_is_followed_by_a_check() {
+    let mut bench = Bench::new(40, settings(None));
+    bench.hang_saves = true;
+    assert_eq!(bench.run(200), None);
+    assert_eq!((bench.engine.status().phase.as_str(), bench.judged.len()), ("beginning an epoch", 0), "after a probe");
+    bench.pending.push_back(Event::Command(Command::DeviceReset("it was reset".to_owned())));
+    bench.pending.push_back(Event::Saved(bench.slot.number + 1, Ok(())));
+    bench.hang_saves = false;
+    assert_eq!(bench.run(200), None);
+    assert_eq!(bench.judged.len(), 1, "of the whole region");
+    assert!(bench.reports.is_empty() && bench.engine.status().durable.0 > 0, "{:?}", bench.reports);
+}
