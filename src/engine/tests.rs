@@ -518,3 +518,31 @@ fn a_reset_before_an_epoch_has_begun_is_followed_by_a_check() {
     assert_eq!(bench.judged.len(), 1, "of the whole region");
     assert!(bench.reports.is_empty() && bench.engine.status().durable.0 > 0, "{:?}", bench.reports);
 }
+
+/// A flush was past its deadline, and what it was to make durable was called lost before the flush had failed: the
+/// device had been reset, and might lawfully have lost it.
+#[test]
+fn what_hinges_on_a_flush_that_hangs_is_told_once_that_has_returned() {
+    for (returned, told) in [(Ok(()), true), (Err(lost_device()), false)] {
+        let on_finding = super::OnFinding::Continue;
+        let mut bench = Bench::new(40, Settings { on_finding, readback_lag: 16 * 4096, ..settings(None) });
+        assert_eq!(bench.run(300), None);
+        let before = bench.disk.clone();
+        bench.hang_flushes = true;
+        assert_eq!(bench.run(20), None);
+        // What was written since is gone.
+        bench.disk = before;
+        assert_eq!(bench.run(3000), None);
+        assert!(bench.reports.iter().any(|report| report.detail.contains("flush has not returned")));
+        let lost = |bench: &Bench| bench.reports.iter().any(|report| report.class == crate::tag::Class::LostWrite);
+        assert!(!lost(&bench), "{:#?}", bench.reports);
+        bench.hang_flushes = false;
+        bench.pending.push_back(Event::Flushed(returned));
+        bench.run(20);
+        assert_eq!(lost(&bench), told, "{:#?}", bench.reports);
+    }
+}
+
+fn lost_device() -> Fault {
+    Fault { errno: 5, end_of_file: false, message: "Input/output error".to_owned() }
+}
