@@ -109,10 +109,13 @@ pub struct Finding {
     pub wall_ns: u64,
 }
 
-/// What makes two findings the same one.
+/// What makes two findings the same one. A later write of a block that is found as bad as the one before is news: what
+/// was there before is not what the disk has promised since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FindingKey {
     block: Block,
+    #[serde(default)]
+    expected: Option<Seq>,
     found: Option<Issue>,
     class: Class,
     #[serde(with = "hexadecimal")]
@@ -123,6 +126,12 @@ impl Finding {
     /// What makes it the same as an earlier one.
     #[must_use]
     pub fn key(&self) -> FindingKey {
-        FindingKey { block: self.block, found: self.found, class: self.class, contents: self.contents }
+        FindingKey {
+            block: self.block,
+            expected: self.expected_seq,
+            found: self.found,
+            class: self.class,
+            contents: self.contents,
+        }
     }
 }
