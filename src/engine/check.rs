@@ -461,7 +461,10 @@ impl Engine {
     /// A block of the check in which nothing is wrong.
     pub(super) fn judged(&mut self, op: OpId, inspection: &Inspection) {
         match self.check.unsurveyed.remove(&self.ops.get(op).block) {
-            Some(finding) => self.found_in_check(op, Finding { persistence: Persistence::Transient, ..finding }),
+            Some(finding) => {
+                let known = self.known.contains(&finding.key());
+                self.found_in_check(op, Finding { persistence: Persistence::Transient, known, ..finding });
+            }
             None => {
                 self.check.count(&inspection.verdict);
                 self.ops.finish(op);

@@ -295,10 +295,15 @@ impl Engine {
                     actions,
                 );
             }
-            // Nothing was issued in this epoch yet.
-            Phase::Opening { .. } | Phase::Ended => {}
+            // Nothing was issued in this epoch yet, but what an earlier flush made durable may have gone only now.
+            Phase::Opening { .. } => self.phase = Phase::Draining(Goal::Check(why)),
+            Phase::Ended => {}
             Phase::Running | Phase::Draining(_) | Phase::Closing { .. } => {
                 self.ledger_mut().distrust_window();
+                // A save that calls the end clean may be on its way already: another one follows it.
+                if let Phase::Closing { saved, .. } = &mut self.phase {
+                    *saved = None;
+                }
                 if let Phase::Draining(Goal::Epoch(_)) = self.phase {
                     self.phase = Phase::Draining(Goal::Check(why));
                 } else {
@@ -421,7 +426,9 @@ impl Engine {
             return;
         }
         if saved.is_none() && !self.saves.in_flight() {
-            let complete = ledger.durable() == ledger.issued();
+            // The device was reset, or the trigger's command may have cut its power, and no check has followed yet:
+            // that is a cut, and the next start judges the whole region.
+            let complete = ledger.durable() == ledger.issued() && !ledger.is_distrusted();
             let reserved = match complete && ledger.issued() >= self.inherited {
                 true => ledger.issued(),
                 false => ledger.reserved(),

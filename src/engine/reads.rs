@@ -7,6 +7,7 @@ use super::engine::{Engine, Phase};
 use super::event::{Fault, OpId};
 use super::operations::{Stage, Task};
 use super::triage::{Diagnosis, Sighting, Triage, errno_of};
+use super::walk::Walk;
 use super::writes::device_is_gone;
 use super::{Mode, Record};
 use crate::ledger::{Epochs, Ledger, Legal, ProvedBy, Rule, WriteState};
@@ -87,7 +88,10 @@ impl Engine {
             return self.settled(now, op, None, actions);
         }
         if self.ops.get(op).triage.is_some() {
-            return self.sighted(now, op, Sighting::of(inspection), actions);
+            // A path that failed once, or a copy of a mirror, may have hidden until now how old the ledger is.
+            let ahead = !checking && self.ahead_of_us(op, inspection, actions);
+            let sighting = if ahead { Sighting::Fine } else { Sighting::of(inspection) };
+            return self.sighted(now, op, sighting, actions);
         }
         self.bytes.verified += self.block_bytes();
         if let Some(ledger) = &mut self.ledger {
@@ -210,8 +214,11 @@ impl Engine {
     }
 
     fn conclude_triage(&mut self, now: Now, op: OpId, actions: &mut Vec<Action>) {
-        // The flush in flight may be about to say that completed writes were lost, and then this was one of them.
-        if self.flushing && !self.flush_stuck && !matches!(self.phase, Phase::Checking) {
+        // The flush in flight may be about to say that completed writes were lost, and then this was one of them. One
+        // that hangs is waited for only by what it is to make durable; a stop does not wait for either.
+        let running = !matches!(self.phase, Phase::Checking);
+        if running && self.flushing && (!self.flush_stuck || self.awaits_durability(op)) {
+            self.ops.enter(op, Stage::Waiting);
             return self.awaiting_flush.push(op);
         }
         let triage = self.ops.get_mut(op).triage.take().expect("a triage is concluded once");
@@ -240,6 +247,13 @@ impl Engine {
         self.settled(now, op, None, actions);
     }
 
+    /// The write that the block is held to has completed, and no flush since has succeeded.
+    fn awaits_durability(&self, op: OpId) -> bool {
+        let ledger = self.ledger();
+        let rule = ledger.legal(self.ops.get(op).block).rule;
+        matches!(rule, Rule::Exactly(issue) if ledger.state(issue.seq) < WriteState::Durable)
+    }
+
     pub(super) fn remember_all(&mut self, keys: &[FindingKey]) {
         keys.iter().for_each(|key| {
             self.known.remember(*key);
@@ -251,6 +265,15 @@ impl Engine {
         match (self.ops.get(op).task.clone(), inspection) {
             (Task::Judge, Some(inspection)) => self.judged(op, inspection),
             (Task::Write { .. }, _) => self.overwrite_read(now, op, inspection.is_some(), actions),
+            // Where reading shows nothing the block is still to be read: by the next epoch, which begins with what was not.
+            (Task::ReadBack { .. }, _) if self.shows_nothing() => self.ops.finish(op),
+            (Task::Scan, _) if self.shows_nothing() => {
+                let block = self.ops.get(op).block;
+                self.ops.finish(op);
+                if !self.scan.is_some_and(|walk| walk.is_ahead_at(block)) {
+                    self.scan = Some(Walk::All { at: block.0 });
+                }
+            }
             (Task::ReadBack { seq }, _) => {
                 self.ops.finish(op);
                 self.reading_back.remove(&seq);

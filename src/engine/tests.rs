@@ -1,10 +1,13 @@
 //! The engine over a perfect disk, step by step. What happens on an imperfect one is the simulator's to show.
 
+mod doubts;
+mod resets;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Action, Command, Engine, Event, Fault, Mode, OpId, Outcome, Settings, Startup};
 use crate::ledger::Checkpoint;
-use crate::report::{Judgement, Overall};
+use crate::report::{Judgement, Overall, Persistence};
 use crate::tag::Inspector;
 use crate::vocabulary::{Block, Digest, Geometry, Now, Order, Promise, RunId};
 
@@ -36,12 +39,20 @@ struct Bench {
     hang_writes: bool,
     hang_flushes: bool,
     hang_saves: bool,
+    /// Takes no write.
+    frozen: Option<Block>,
+    /// Cannot be read, once.
+    fail_read: Option<Block>,
     /// What hangs, to be let go.
     hung: Vec<Event>,
     records: Vec<super::Record>,
     fired: u32,
     /// The disk as it is left by the next command, which cuts its power.
     after_command: Option<BTreeMap<Block, Vec<u8>>>,
+}
+
+fn io_error() -> Fault {
+    Fault { errno: 5, end_of_file: false, message: "Input/output error".to_owned() }
 }
 
 impl Bench {
@@ -70,6 +81,8 @@ impl Bench {
             hang_writes: false,
             hang_flushes: false,
             hang_saves: false,
+            frozen: None,
+            fail_read: None,
             hung: Vec::new(),
             records: Vec::new(),
             fired: 0,
@@ -110,6 +123,11 @@ impl Bench {
             }
             Action::Flush if self.hang_flushes => return None,
             Action::Save(_) if self.hang_saves => return None,
+            Action::Write { op, block, .. } if self.frozen == Some(block) => Event::Wrote(op, Ok(())),
+            Action::Read(op, block) if self.fail_read == Some(block) => {
+                self.fail_read = None;
+                Event::Read(op, Err(io_error()))
+            }
             Action::Write { op, block, .. } => {
                 self.disk.insert(block, self.buffers[buffer(op)].clone());
                 Event::Wrote(op, Ok(()))
@@ -456,64 +474,4 @@ fn a_finding_that_was_told_decides_the_end_though_the_check_starts_over_and_does
     assert!(check.judged.iter().all(|judgement| judgement.verdict == Overall::Intact), "{:?}", check.judged);
     check.pending.push_back(Event::Command(Command::Stop));
     assert_eq!(check.run(1000), Some(Outcome::Broken));
-}
-
-fn gone() -> Fault {
-    Fault { errno: 19, end_of_file: false, message: "the device went away".to_owned() }
-}
-
-impl Bench {
-    /// A read that has ended says that the device is gone, whatever it has read. False where none has.
-    fn device_goes_away(&mut self) -> bool {
-        let read = self.pending.iter_mut().find_map(|event| match event {
-            Event::Read(_, result @ Ok(())) => Some(result),
-            _ => None,
-        });
-        read.is_some_and(|result| std::mem::replace(result, Err(gone())).is_ok())
-    }
-}
-
-/// The simulator's seed 51490: behind the command to stop, the read before an overwrite said that the device was gone, and
-/// the block was called unreadable. A device that is reset under the living process has broken no promise by that.
-#[test]
-fn a_read_that_a_reset_made_fail_accuses_nobody_whatever_the_engine_is_at() {
-    for command in [Some(Command::StopNow), Some(Command::Stop), None] {
-        let mut bench = Bench::new(6, Settings { retention: true, rereads: 0, ..settings(Some(4)) });
-        let (mut went, mut ended) = (false, None);
-        while ended.is_none() {
-            if !went && bench.engine.status().next.0 > 8 {
-                went = bench.device_goes_away();
-                command.iter().filter(|_| went).for_each(|command| {
-                    bench.pending.push_front(Event::Command(command.clone()));
-                });
-            }
-            ended = bench.run(1);
-        }
-        assert!(went, "{command:?}: no read ended");
-        assert_eq!(bench.reports, [], "{command:?}");
-        assert_eq!(ended, Some(Outcome::Kept), "{command:?}");
-    }
-}
-
-#[test]
-fn a_check_begins_anew_when_the_device_went_away_and_finds_it_gone_when_it_stays_away() {
-    let mut written = Bench::new(6, settings(Some(2)));
-    assert_eq!(written.run(100_000), Some(Outcome::Kept));
-    for (goes, finds) in [(1, false), (3, false), (usize::MAX, true)] {
-        let settings = Settings { mode: Mode::Check, ..settings(None) };
-        let mut check = Bench::restart(6, settings, written.slot.clone(), written.disk.clone());
-        let (mut went, mut ended) = (0, None);
-        while ended.is_none() {
-            if went < goes && check.device_goes_away() {
-                went += 1;
-                // All that was in flight fails together.
-                while check.device_goes_away() {}
-            }
-            ended = check.run(1);
-        }
-        assert_eq!(ended, Some(if finds { Outcome::Broken } else { Outcome::Kept }), "gone {goes} times");
-        let findings = &check.judged.last().expect("a verdict").findings;
-        assert_eq!(findings.iter().any(|finding| finding.class == crate::tag::Class::Unreadable), finds);
-        assert_eq!(findings.len(), if finds { 6 } else { 0 });
-    }
 }

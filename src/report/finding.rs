@@ -110,10 +110,13 @@ pub struct Finding {
 }
 
 /// What makes two findings the same one. How a read failed, and whether it went on failing, is all the evidence that there
-/// is of it: a block that could once not be read at first is not known to be lost.
+/// is of it: a block that could once not be read at first is not known to be lost. And a later write of a block that is found
+/// as bad as the one before is news: what was there before is not what the disk has promised since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FindingKey {
     block: Block,
+    #[serde(default)]
+    expected: Option<Seq>,
     found: Option<Issue>,
     class: Class,
     persistence: Persistence,
@@ -126,7 +129,7 @@ impl Finding {
     /// What makes it the same as an earlier one.
     #[must_use]
     pub fn key(&self) -> FindingKey {
-        let Finding { block, found, class, persistence, errno, contents, .. } = *self;
-        FindingKey { block, found, class, persistence, errno, contents }
+        let Finding { block, expected_seq, found, class, persistence, errno, contents, .. } = *self;
+        FindingKey { block, expected: expected_seq, found, class, persistence, errno, contents }
     }
 }
