@@ -158,11 +158,14 @@ fn a_restart_counts_the_cut_and_keeps_what_is_known_of_earlier_epochs() {
         saved
     };
     let seen = disk(&[claim(LAST, 12, 10, 7)]);
-    let ledger = Recovered::from_saved(schedule(4), three_cuts()).restart(&seen, false);
+    let mut ledger = Recovered::from_saved(schedule(4), three_cuts()).restart(&seen, false);
     assert_eq!(ledger.totals().cuts, 4);
     assert_eq!((ledger.durable(), ledger.reserved(), ledger.verified()), (Seq(10), Seq(40), Seq(9)));
     assert_eq!((ledger.checkpoint_number(), ledger.epochs().records().len()), (7, 2));
     assert_eq!(ledger.newest_flush(), Some(&flush(3, 10)));
+    ledger.flush_submitted();
+    ledger.flush_succeeded(NOW);
+    assert_eq!(ledger.newest_flush().map(|flush| flush.number), Some(4), "numbered within the run");
     let clean = Checkpoint { clean: true, ..three_cuts() };
     let ledger = Recovered::from_saved(schedule(4), clean).restart(&seen, true);
     assert_eq!((ledger.totals().cuts, ledger.verified()), (3, Seq(10)), "a clean stop is no cut");
@@ -262,8 +265,8 @@ fn a_ledger_issues_below_its_reservation_and_within_four_passes_or_64_writes() {
 fn a_flush_counts_what_completed_before_it_and_takes_the_next_number() {
     let mut ledger = living();
     (8..12).for_each(|seq| ledger.issue(Seq(seq)));
-    [8, 9, 11].iter().for_each(|&seq| ledger.complete(Seq(seq)));
-    assert_eq!((ledger.unflushed(), ledger.flushing()), (3, false));
+    [8, 9, 9, 11].iter().for_each(|&seq| ledger.complete(Seq(seq)));
+    assert_eq!((ledger.unflushed(), ledger.flushing()), (3, false), "told twice, it completed once");
     ledger.flush_submitted();
     ledger.complete(Seq(10));
     assert_eq!((ledger.unflushed(), ledger.flushing()), (1, true));
