@@ -10,6 +10,8 @@ mod epochs;
 mod ledger;
 mod legal;
 mod recovered;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub mod slots;

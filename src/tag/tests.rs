@@ -266,6 +266,17 @@ fn a_digest_that_does_not_hold_though_every_checksum_does_is_corrupt() {
     assert!(broken.detail.contains("BLAKE3"), "{}", broken.detail);
 }
 
+#[test]
+fn a_write_below_its_epochs_restart_point_or_beyond_what_was_issued_is_a_phantom() {
+    let here = inspector(Digest::Crc32c);
+    let record = EpochRecord { epoch: EPOCH, restart: Seq(10), reserved: Seq(40), last_checkpoint: 9 };
+    let below = Legal { epochs: Arc::new(Epochs::from_records(vec![record]).unwrap()), ..guaranteed(false) };
+    assert_eq!(broken(&here, &sealed(&here, BLOCK, NEW), &below).class, Class::Phantom);
+    let beyond = Legal { issued_below: Some(Seq(13)), ..guaranteed(false) };
+    assert_eq!(broken(&here, &sealed(&here, BLOCK, Seq(13)), &beyond).class, Class::Phantom);
+    assert_eq!(here.inspect(&sealed(&here, BLOCK, Seq(13)), &guaranteed(false)).verdict, Verdict::Intact);
+}
+
 /// Changes a byte of one atom and makes its checksum fit.
 fn forge(bytes: &mut [u8], atom: usize, at: usize) {
     let atom = &mut bytes[atom * ATOM..][..ATOM];
