@@ -176,3 +176,21 @@ fn a_damaged_tag_is_compared_only_where_somebody_tells_it() {
     let detail = words(&all, &guaranteed(false));
     assert!(detail.contains("the payload is that of write 9 and the tag is damaged"), "{detail}");
 }
+
+#[test]
+fn a_damaged_atom_that_belongs_elsewhere_does_not_tell_what_should_be_here() {
+    let here = inspector(Digest::Crc32c);
+    let mut stray = sealed(&here, BLOCK, NEW)[2 * ATOM..3 * ATOM].to_vec();
+    stray[500] ^= 1;
+    let bytes = [&stray[..], &[0; 3 * ATOM]].concat();
+    assert_eq!(here.expectation(&bytes, &guaranteed(false)), None);
+}
+
+#[test]
+fn only_in_the_first_atom_does_a_digest_stand_before_the_payload() {
+    let here = inspector(Digest::Blake3);
+    let (old, new) = (sealed(&here, BLOCK, OLD), sealed(&here, BLOCK, NEW));
+    let cut = ATOM + TAG_SIZE + 8;
+    let early = broken(&here, &[&new[..cut], &old[cut..2 * ATOM], &new[2 * ATOM..]].concat(), &guaranteed(false));
+    assert!(early.detail.contains("write 9 up to byte 104 and write 5"), "{}", early.detail);
+}
