@@ -1,5 +1,7 @@
 //! The engine over a perfect disk, step by step. What happens on an imperfect one is the simulator's to show.
 
+mod checks;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Action, Command, Engine, Event, Fault, Mode, OpId, Outcome, Settings, Startup};
