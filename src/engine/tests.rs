@@ -1,5 +1,6 @@
 //! The engine over a perfect disk, step by step. What happens on an imperfect one is the simulator's to show.
 
+mod checks;
 mod doubts;
 mod resets;
 

@@ -1,6 +1,8 @@
 //! Every class of damage, one at a time, against a block whose write 44 is guaranteed and whose older write is 41 … of
 //! a region where that is so.
 
+mod naming;
+
 use std::sync::Arc;
 
 use super::{Broken, Class, Inspector, TAG_SIZE, Verdict};

@@ -1,0 +1,94 @@
+//! How much a check judges at a start, and what it says when it is cut short.
+
+use super::*;
+use crate::engine::OnStart;
+use crate::report::Persistence;
+use crate::tag::Class;
+
+/// A run of 13 blocks that was stopped cleanly after two passes.
+fn stopped(promise: Promise) -> Bench {
+    let mut bench = Bench::new(13, Settings { promise, ..settings(Some(2)) });
+    assert_eq!(bench.run(100_000), Some(Outcome::Kept));
+    bench
+}
+
+/// What the check at a start says, before anything is written.
+fn judged_at_start(from: &Bench, settings: Settings) -> Option<(Overall, u64)> {
+    let mut bench = Bench::restart(13, settings, from.slot.clone(), from.disk.clone());
+    while bench.engine.status().bytes.written == 0 {
+        assert_eq!(bench.run(1), None);
+    }
+    bench.judged.first().map(|judgement| (judgement.verdict, judgement.blocks.intact))
+}
+
+#[test]
+fn a_promise_that_changes_has_the_whole_region_judged_and_a_clean_stop_alone_has_not() {
+    let before = stopped(Promise::Ack);
+    for on_start in [OnStart::AfterCut, OnStart::Window] {
+        let start = |promise| judged_at_start(&before, Settings { promise, on_start, ..settings(None) });
+        assert_eq!(start(Promise::Ack), None, "{on_start:?}: a few blocks show that the state is current");
+        assert_eq!(start(Promise::Flush), Some((Overall::Intact, 13)), "{on_start:?}");
+    }
+    let always = Settings { promise: Promise::Ack, on_start: OnStart::Always, ..settings(None) };
+    assert_eq!(judged_at_start(&before, always), Some((Overall::Intact, 13)));
+}
+
+/// Stops the check of a start after each of its steps; how the run ended each time.
+fn stopped_after_every_step(disk: &BTreeMap<Block, Vec<u8>>, slot: &Checkpoint) -> Vec<Outcome> {
+    let settings = Settings { on_start: OnStart::Always, queue_depth: 1, ..settings(None) };
+    let stop_after = |steps| {
+        let mut bench = Bench::restart(13, settings.clone(), slot.clone(), disk.clone());
+        if let Some(outcome) = bench.run(steps) {
+            return outcome;
+        }
+        bench.pending.push_back(Event::Command(Command::Stop));
+        bench.run(1000).expect("a stop ends the run")
+    };
+    (1..60).map(stop_after).collect()
+}
+
+#[test]
+fn a_check_that_is_stopped_before_its_end_accuses_nobody_and_does_not_acquit_either() {
+    let mut bench = stopped(Promise::Flush);
+    let sound = stopped_after_every_step(&bench.disk, &bench.slot);
+    assert!(sound.iter().all(|outcome| *outcome == Outcome::Kept), "{sound:?}");
+    bench.disk.values_mut().nth(6).expect("13 blocks")[500] ^= 1;
+    let rotten = stopped_after_every_step(&bench.disk, &bench.slot);
+    let first = |wanted: &Outcome| rotten.iter().position(|outcome| outcome == wanted);
+    let (suspected, proved) = (first(&Outcome::Incomplete), first(&Outcome::Broken));
+    assert!(first(&Outcome::Kept) == Some(0) && suspected.is_some() && suspected < proved, "{rotten:?}");
+    let kept_later = rotten.iter().rposition(|outcome| *outcome == Outcome::Kept);
+    assert!(kept_later < suspected, "once it was seen it is never passed over: {rotten:?}");
+}
+
+/// The survey of a check without state meets a block that can't be read, and the judgement can read it.
+#[test]
+fn a_block_that_only_the_survey_could_not_read_is_a_transient_finding() {
+    let before = stopped(Promise::Flush);
+    let settings = Settings { mode: Mode::Check, ignore_state: true, queue_depth: 1, ..settings(None) };
+    for failures in [1, 1000] {
+        let mut bench = Bench::restart(13, settings.clone(), before.slot.clone(), before.disk.clone());
+        let (mut left, mut outcome, mut victim) = (failures, None, None);
+        for _ in 0..5000 {
+            outcome = bench.run(1);
+            if outcome.is_some() {
+                break;
+            }
+            let surveying = bench.engine.status().phase == "surveying the region";
+            for event in &mut bench.pending {
+                let Event::Read(op, result) = event else { continue };
+                let fails = surveying && left > 0 && *victim.get_or_insert(*op) == *op;
+                if fails {
+                    left -= 1;
+                    *result = Err(Fault { errno: 5, end_of_file: false, message: "gone for now".to_owned() });
+                }
+            }
+        }
+        assert_eq!(outcome, Some(Outcome::Broken), "{failures}");
+        let judgement = bench.judged.pop().expect("a check ends with a judgement");
+        assert!(!judgement.findings.is_empty(), "{failures}");
+        for finding in &judgement.findings {
+            assert_eq!((finding.class, finding.persistence), (Class::Unreadable, Persistence::Transient), "{failures}");
+        }
+    }
+}
