@@ -461,10 +461,7 @@ impl Engine {
     /// A block of the check in which nothing is wrong.
     pub(super) fn judged(&mut self, op: OpId, inspection: &Inspection) {
         match self.check.unsurveyed.remove(&self.ops.get(op).block) {
-            Some(finding) => {
-                let known = self.known.contains(&finding.key());
-                self.found_in_check(op, Finding { persistence: Persistence::Transient, known, ..finding });
-            }
+            Some(finding) => self.found_in_check(op, Finding { persistence: Persistence::Transient, ..finding }),
             None => {
                 self.check.count(&inspection.verdict);
                 self.ops.finish(op);
