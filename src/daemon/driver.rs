@@ -80,6 +80,9 @@ pub(super) struct Driver {
     pub(super) judgement: Option<Judgement>,
     pub(super) seal_jobs: Vec<SealJob>,
     pub(super) verify_jobs: Vec<VerifyJob>,
+    /// Empty between two turns, like those below: kept so that no turn has to allocate them.
+    pub(super) sealed: Vec<SealDone>,
+    pub(super) verified: Vec<VerifyDone>,
     pub(super) events: Vec<Event>,
     /// When the status was last put up.
     pub(super) published: Option<Instant>,
@@ -115,15 +118,17 @@ impl Driver {
 
     /// What the pools, the store and the control plane have to say.
     fn collect(&mut self) -> Result<(), DaemonError> {
-        let mut sealed = Vec::new();
+        let mut sealed = std::mem::take(&mut self.sealed);
         self.seal.collect(&mut sealed)?;
-        for SealDone { op, buffer } in sealed {
+        for SealDone { op, buffer } in sealed.drain(..) {
             self.give_back(op, buffer);
             self.events.push(Event::Sealed(op));
         }
-        let mut verified = Vec::new();
+        self.sealed = sealed;
+        let mut verified = std::mem::take(&mut self.verified);
         self.verify.collect(&mut verified)?;
-        verified.into_iter().for_each(|done| self.verified(done));
+        verified.drain(..).for_each(|done| self.look_taken(done));
+        self.verified = verified;
         if let Some(saver) = &mut self.saver
             && let Some(done) = saver.ended()?
         {
@@ -138,7 +143,7 @@ impl Driver {
         Ok(())
     }
 
-    fn verified(&mut self, done: VerifyDone) {
+    fn look_taken(&mut self, done: VerifyDone) {
         let VerifyDone { op, buffer, seen } = done;
         match seen {
             Seen::Judged(inspection, legal) => {

@@ -132,6 +132,8 @@ pub(super) fn start(
         judgement: None,
         seal_jobs: Vec::new(),
         verify_jobs: Vec::new(),
+        sealed: Vec::new(),
+        verified: Vec::new(),
         events: Vec::new(),
         published: None,
         engine,

@@ -1,6 +1,7 @@
 //! The engine itself: what it remembers, and how a step goes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 
 use super::action::{Action, Outcome, Record};
 use super::check::Check;
@@ -60,8 +61,8 @@ pub struct Engine {
     pub(super) saves: Saves,
     /// The next write to be assigned.
     pub(super) next: Seq,
-    /// Sealed writes that wait for a place in the queue, by number.
-    pub(super) ready: BTreeMap<Seq, OpId>,
+    /// Sealed writes that wait for a place in the queue, the lowest number first.
+    pub(super) ready: BinaryHeap<Reverse<(Seq, OpId)>>,
     /// R as it was when the epoch began: a clean stop lowers R only when writing got that far. Earlier epochs, of this
     /// process too, may have issued anything below it.
     pub(super) inherited: Seq,
@@ -144,7 +145,7 @@ impl Engine {
             next: recovered.durable(),
             recovered,
             ledger: None,
-            ready: BTreeMap::new(),
+            ready: BinaryHeap::new(),
             inherited: Seq(0),
             end: None,
             read_back: Seq(0),
@@ -390,7 +391,7 @@ impl Engine {
 
     /// Throws away what was sealed and not issued: its numbers are issued again in the next epoch.
     pub(super) fn discard_sealed(&mut self) {
-        for op in std::mem::take(&mut self.ready).into_values() {
+        for Reverse((_, op)) in std::mem::take(&mut self.ready) {
             self.ops.finish(op);
         }
     }

@@ -11,6 +11,7 @@ mod deadline;
 #[allow(clippy::module_inception, reason = "the room is named after the thing in it")]
 mod engine;
 mod event;
+mod holders;
 mod known;
 mod operations;
 mod reads;

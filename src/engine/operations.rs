@@ -1,8 +1,7 @@
 //! The engine's operations: what each is for, how far it is, and which block it holds.
 
-use std::collections::BTreeMap;
-
 use super::event::OpId;
+use super::holders::Holders;
 use super::triage::Triage;
 use crate::report::Finding;
 use crate::vocabulary::{Block, Claim, Seq};
@@ -64,7 +63,7 @@ pub(super) struct Operation {
 pub(super) struct Operations {
     all: Vec<Operation>,
     free: Vec<OpId>,
-    holders: BTreeMap<Block, OpId>,
+    holders: Holders,
     reading: u32,
     writing: u32,
     /// Time of the step.
@@ -86,7 +85,8 @@ impl Operations {
         Operations {
             all: vec![idle; count as usize],
             free: (0..count).rev().map(OpId).collect(),
-            holders: BTreeMap::new(),
+            // A home may be held beside the operation's own block.
+            holders: Holders::with_room_for(count as usize * 2),
             reading: 0,
             writing: 0,
             clock: 0,
@@ -107,11 +107,11 @@ impl Operations {
 
     /// Takes a free operation for a block that nobody holds.
     pub(super) fn start(&mut self, task: Task, block: Block) -> Option<OpId> {
-        if self.holders.contains_key(&block) {
+        let op = *self.free.last()?;
+        if !self.holders.insert(block, op) {
             return None;
         }
-        let op = self.free.pop()?;
-        self.holders.insert(block, op);
+        self.free.pop();
         let clock = self.clock;
         *self.get_mut(op) = Operation {
             task,
@@ -140,31 +140,25 @@ impl Operations {
     pub(super) fn finish(&mut self, op: OpId) {
         self.enter(op, Stage::Free);
         let block = self.get(op).block;
-        assert_eq!(self.holders.remove(&block), Some(op), "{op:?} held block {block}");
+        assert_eq!(self.holders.remove(block), Some(op), "{op:?} held block {block}");
         self.get_mut(op).triage = None;
         self.free.push(op);
     }
 
     /// Lets an operation hold another block for a while; false when somebody holds that.
     pub(super) fn also_hold(&mut self, op: OpId, block: Block) -> bool {
-        match self.holders.entry(block) {
-            std::collections::btree_map::Entry::Vacant(free) => {
-                free.insert(op);
-                true
-            }
-            std::collections::btree_map::Entry::Occupied(_) => false,
-        }
+        self.holders.insert(block, op)
     }
 
     /// Ends what `also_hold` began; a block that somebody else holds stays theirs.
     pub(super) fn release(&mut self, op: OpId, block: Block) {
-        if self.holders.get(&block) == Some(&op) {
-            self.holders.remove(&block);
+        if self.holders.get(block) == Some(op) {
+            self.holders.remove(block);
         }
     }
 
     pub(super) fn is_held(&self, block: Block) -> bool {
-        self.holders.contains_key(&block)
+        self.holders.get(block).is_some()
     }
 
     pub(super) fn free(&self) -> usize {

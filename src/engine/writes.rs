@@ -1,11 +1,13 @@
 //! Writing: numbers are assigned in order, sealed in any, issued as the queue has room, and made durable by flushes.
 
+use std::cmp::Reverse;
+
 use super::action::{Action, Outcome, Record};
 use super::engine::{Engine, Goal, Phase};
 use super::event::{Fault, OpId, Reason};
 use super::operations::{Stage, Task};
 use super::settings::{FlushEvery, Mode, OnFinding};
-use crate::vocabulary::{Claim, Issue, Now, Promise};
+use crate::vocabulary::{Block, Claim, Issue, Now, Promise, Seq};
 
 /// Tries of one write, with the same bytes, before the run ends.
 const MAX_TRIES: u32 = 4;
@@ -21,11 +23,7 @@ impl Engine {
         self.submit_ready(actions);
         while matches!(self.phase, Phase::Running) && self.may_assign(now) {
             let (seq, block) = (self.next, self.schedule.block_of(self.next));
-            let prior = self.schedule.newest_below(seq, block);
-            // What it replaces is read first where retention is asked for, or where it was not read back yet.
-            let unread = self.settings.mode == Mode::BurnIn && prior.is_some_and(|prior| prior >= self.read_back);
-            let unscanned = self.scan.is_some_and(|walk| walk.is_ahead_at(block));
-            let read_first = prior.is_some() && (self.settings.retention || unread || unscanned);
+            let read_first = self.is_read_first(seq, block);
             // What is read now shows nothing, and once it is overwritten it never will.
             if read_first && self.ledger().is_distrusted() {
                 return;
@@ -42,6 +40,17 @@ impl Engine {
                 self.seal(now, op, actions);
             }
         }
+    }
+
+    /// What a write replaces is read first where retention is asked for, or where it was not read back yet.
+    fn is_read_first(&self, seq: Seq, block: Block) -> bool {
+        let unscanned = self.scan.is_some_and(|walk| walk.is_ahead_at(block));
+        let (retention, reads_back) = (self.settings.retention, self.settings.mode == Mode::BurnIn);
+        if !retention && !reads_back && !unscanned {
+            return false;
+        }
+        let prior = self.schedule.newest_below(seq, block);
+        prior.is_some_and(|prior| retention || unscanned || reads_back && prior >= self.read_back)
     }
 
     fn may_assign(&self, now: Now) -> bool {
@@ -116,13 +125,13 @@ impl Engine {
         }
         let Task::Write { seq } = self.ops.get(op).task else { unreachable!("only writes are sealed") };
         self.ops.enter(op, Stage::Ready);
-        self.ready.insert(seq, op);
+        self.ready.push(Reverse((seq, op)));
     }
 
     /// Hands sealed blocks to the disk, lowest number first.
     pub(super) fn submit_ready(&mut self, actions: &mut Vec<Action>) {
         while self.ops.in_flight() < self.settings.queue_depth {
-            let Some((seq, op)) = self.ready.pop_first() else { return };
+            let Some(Reverse((seq, op))) = self.ready.pop() else { return };
             let ledger = self.ledger_mut();
             ledger.issue(seq);
             let dsync = ledger.promise() == Promise::Fua;
