@@ -10,6 +10,7 @@
 //! `schedule`, `tag`, `ledger`, `engine`, `sim` and `selftest` are pure: no clock, no randomness, no thread, no file. Time and
 //! chance are arguments, so that the simulator drives the very code that runs on a disk.
 
+mod patience;
 pub mod vocabulary;
 
 pub mod config;

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
 use super::affinity::place;
 use super::{Placement, PoolError};
+use crate::patience::Patience;
 
 /// What the workers of one pool have in common.
 pub(super) struct Shared<Job, Done> {
@@ -81,8 +82,15 @@ impl<Job, Done> Worker<Job, Done> {
     }
 
     fn serve(&self) -> End {
+        let mut patience = Patience::default();
+        let look = || match self.inbox.try_recv() {
+            Ok(batch) => Some(Ok(batch)),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(RecvTimeoutError::Disconnected)),
+        };
         loop {
-            match self.inbox.recv_timeout(self.shared.idle) {
+            let sleep = || Some(self.inbox.recv_timeout(self.shared.idle));
+            match patience.wait(look, sleep).expect("a sleep ends with news or a timeout") {
                 Ok(batch) => {
                     if !self.do_batch(batch) {
                         return End::Counted;

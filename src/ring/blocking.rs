@@ -193,7 +193,7 @@ fn run(file: &File, job: Job) -> Completion {
     }
 }
 
-fn perform(file: &File, operation: &mut Operation) -> Result<usize, Errno> {
+pub(super) fn perform(file: &File, operation: &mut Operation) -> Result<usize, Errno> {
     let offset = operation.progress.offset();
     let position = libc::off_t::try_from(offset).expect("checked at the entrance");
     match operation.kind {

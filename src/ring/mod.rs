@@ -1,4 +1,5 @@
-//! Disk I/O: io_uring, and a blocking engine behind the same face. The only room with `unsafe`.
+//! Disk I/O: io_uring, and two engines of plain system calls behind the same face: one for where there is no io_uring,
+//! one for files in memory. The only room with `unsafe`.
 //!
 //! Promised: a request owns its buffer until its completion gives it back; each request completes exactly once; a
 //! request that completed well moved every byte of its buffer (short transfers are continued here, unseen); a failure
@@ -11,6 +12,7 @@ mod blocking;
 mod buffer;
 mod failure;
 mod in_flight;
+mod inline;
 mod open;
 mod operation;
 mod progress;

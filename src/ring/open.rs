@@ -9,6 +9,7 @@ use nix::libc;
 use serde::Serialize;
 
 use super::blocking::Blocking;
+use super::inline::{Inline, lives_in_memory};
 use super::uring::Uring;
 use super::{Buffer, Ring, RingError};
 
@@ -38,18 +39,20 @@ pub struct Config {
 /// Which engine moves the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// io_uring; the blocking engine where the kernel or its policy refuses a ring.
+    /// io_uring; the blocking engine where the kernel or its policy refuses a ring, the inline one for a file in memory.
     Auto,
     /// io_uring or an error.
     IoUring,
     /// pread and pwrite on a few threads.
     Blocking,
+    /// pread and pwrite on the ring's own thread; for files that live in memory, as nothing else returns at once.
+    Inline,
 }
 
 /// What a ring became; for the log and the status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Description {
-    /// "io_uring" or "blocking".
+    /// "io_uring", "blocking" or "inline".
     pub engine: &'static str,
     /// Why this engine, and why not with everything that it could have; empty when there is nothing to explain.
     pub why: String,
@@ -103,8 +106,17 @@ pub fn open(file: File, config: Config) -> Result<(Box<dyn Ring>, Vec<Buffer>), 
         flags: Vec::new(),
         direct: is_direct(&file)?,
     };
+    let inline = match engine {
+        Engine::Inline => Some("asked for"),
+        Engine::Auto if lives_in_memory(&file) => Some("the file lives in memory"),
+        Engine::Auto | Engine::IoUring | Engine::Blocking => None,
+    };
+    if let Some(why) = inline {
+        description.why = why.into();
+        return Ok((Box::new(Inline::new(file, description)), buffers));
+    }
     match engine {
-        Engine::Blocking => description.why = "asked for".into(),
+        Engine::Blocking | Engine::Inline => description.why = "asked for".into(),
         Engine::Auto | Engine::IoUring => match super::uring::setup(depth) {
             Ok(ready) => {
                 let ring = Uring::new(ready, file, &mut buffers, description)?;

@@ -1,4 +1,4 @@
-//! Both engines against real files: O_DIRECT on the disk under /var/tmp, and tmpfs.
+//! Every engine against real files: O_DIRECT on the disk under /var/tmp, and tmpfs.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -19,10 +19,10 @@ const PLACES: [&str; 2] = ["/var/tmp", "/dev/shm"];
 /// The engines that this kernel has. One that is missing is said, not passed over.
 fn engines() -> Vec<Engine> {
     match super::uring::setup(1) {
-        Ok(_) => vec![Engine::IoUring, Engine::Blocking],
+        Ok(_) => vec![Engine::IoUring, Engine::Blocking, Engine::Inline],
         Err(source) => {
             eprintln!("SKIPPED: io_uring is not to be had here: {source}");
-            vec![Engine::Blocking]
+            vec![Engine::Blocking, Engine::Inline]
         }
     }
 }
@@ -489,4 +489,13 @@ fn a_depth_that_no_ring_has_is_refused() {
         let refused = open(direct(named.path()), config(Engine::Auto, depth, 0)).err().unwrap();
         assert!(matches!(refused, RingError::Config(_)), "{refused}");
     }
+}
+
+/// /dev is a tmpfs as a rule, and what stands there is anything but memory.
+#[test]
+fn a_file_in_memory_is_served_inline_and_nothing_else_is() {
+    let engine = |file: File| open(file, config(Engine::Auto, 4, 0)).unwrap().0.description().engine;
+    assert_eq!(engine(direct(NamedTempFile::new_in("/dev/shm").unwrap().path())), "inline");
+    assert_ne!(engine(direct(NamedTempFile::new_in("/var/tmp").unwrap().path())), "inline");
+    assert_ne!(engine(File::open("/dev/zero").unwrap()), "inline");
 }

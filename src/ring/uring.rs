@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod setup;
+mod spread;
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -23,11 +24,13 @@ use nix::libc;
 #[cfg(test)]
 pub(super) use setup::every_rung;
 pub(super) use setup::{Ready, setup};
+use spread::Spread;
 
 use super::operation::Operation;
 use super::progress::Next;
 use super::waker::Bell;
 use super::{Buffer, Completion, Description, InFlight, Kind, Request, Ring, RingError, Token, Waker};
+use crate::patience::Patience;
 
 /// How long a drop waits for the disk. A stop should not take longer than a person waits, and a disk that needs more
 /// is stuck: its requests end when the driver gives up, which is 30 s a try for SCSI.
@@ -38,6 +41,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// How often in a row the kernel may say that it has no memory for requests, a millisecond apart, before we believe it.
 const REFUSALS: u32 = 1000;
+
+/// How many requests a disk with little to do gets first: it works on them while the kernel, at some 5 µs each, takes in
+/// those behind. Many disks interrupt once their queue is empty, and then the next whole queue is handed over at once.
+const PART: usize = 8;
 
 /// What a completion is about: a token in the low half, and one of these above it.
 const REQUEST: u64 = 0;
@@ -51,12 +58,13 @@ pub(super) struct Uring {
     /// Id of our registered buffers.
     registered: Option<u64>,
     /// In flight, from `submit` to the completion that is handed out.
-    operations: HashMap<u32, Operation>,
+    operations: HashMap<u32, Operation, Spread>,
     /// Not yet in the submission queue.
     queued: VecDeque<squeue::Entry>,
     in_flight: Arc<InFlight>,
     bell: Arc<Bell>,
     bell_armed: bool,
+    patience: Patience,
     disabled: bool,
     owner: Option<ThreadId>,
 }
@@ -79,11 +87,12 @@ impl Uring {
             file,
             description,
             registered,
-            operations: HashMap::new(),
+            operations: HashMap::default(),
             queued: VecDeque::new(),
             in_flight: Arc::default(),
             bell: Arc::new(bell),
             bell_armed: false,
+            patience: Patience::default(),
             disabled,
             owner: None,
         })
@@ -137,8 +146,12 @@ impl Uring {
     /// time given, running deferred completions either way.
     fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
         loop {
+            let in_kernel = self.operations.len().saturating_sub(self.queued.len());
+            let mut room = if in_kernel < PART { PART } else { usize::MAX };
             let mut submission = self.ring.submission();
-            while let Some(entry) = self.queued.front() {
+            while let Some(entry) = self.queued.front()
+                && room > 0
+            {
                 // SAFETY: the entry points into a `Buffer` in `operations`, which keeps it until the completion, or
                 // to nothing (flush, cancel, poll); the descriptor is `self.file`'s or `self.bell`'s, both of which
                 // outlive `self.ring`'s requests, as `Drop` ends those first or the kernel holds its own reference.
@@ -146,6 +159,7 @@ impl Uring {
                     break;
                 }
                 self.queued.pop_front();
+                room -= 1;
             }
             let waiting = submission.len();
             drop(submission);
@@ -179,7 +193,10 @@ impl Uring {
             match apart(completion.user_data()) {
                 (REQUEST, token) => self.ended(token, completion.result(), out),
                 (CANCEL, _) => {} // Found or too late: the request's own completion says which.
-                (WAKE, _) => (self.bell_armed, woken) = (false, true),
+                (WAKE, _) => {
+                    self.bell.empty();
+                    (self.bell_armed, woken) = (false, true);
+                }
                 (about, _) => unreachable!("a completion about {about:#x}, which was never submitted"),
             }
         }
@@ -204,6 +221,20 @@ impl Uring {
                 self.in_flight.remove();
             }
         }
+    }
+
+    /// Whether there is a reason to sleep. While the kernel has nothing of ours only the bell can bring news, and that is
+    /// looked for before its poll is armed.
+    fn finds_nothing_first(&mut self) -> bool {
+        let Uring { bell, patience, operations, .. } = self;
+        if operations.is_empty() {
+            patience.look(|| bell.has_rung().then_some(()));
+        }
+        if !self.bell.may_sleep() {
+            return false;
+        }
+        self.arm_bell();
+        true
     }
 
     fn arm_bell(&mut self) {
@@ -242,9 +273,11 @@ impl Ring for Uring {
         let before = out.len();
         let mut refusals = 0;
         loop {
-            self.arm_bell();
             let left = deadline.map_or(LONGEST_WAIT, |deadline| deadline.saturating_duration_since(Instant::now()));
-            let entered = self.enter(Some(if self.bell.has_rung() { Duration::ZERO } else { left }));
+            let sleeps = !left.is_zero() && self.finds_nothing_first();
+            let entered = self.enter(Some(if sleeps { left } else { Duration::ZERO }));
+            self.bell.awake();
+            self.patience.slept();
             let woken = self.harvest(out);
             match entered.as_ref().map_err(io::Error::raw_os_error) {
                 Ok(()) | Err(Some(libc::ETIME | libc::EINTR)) => refusals = 0,

@@ -40,17 +40,20 @@ impl Waker {
     }
 }
 
-/// An eventfd that io_uring polls, and a flag in front of it that saves the system call when it has rung already.
+/// An eventfd that io_uring polls, and two flags in front of it: a ring that is awake looks at `rung` before it sleeps,
+/// so that only one that is asleep costs its waker a system call.
 #[derive(Debug)]
 pub(super) struct Bell {
     rung: AtomicBool,
+    /// The ring sleeps, or is about to.
+    asleep: AtomicBool,
     event: EventFd,
 }
 
 impl Bell {
     pub(super) fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Bell { rung: AtomicBool::new(false), event })
+        Ok(Bell { rung: AtomicBool::new(false), asleep: AtomicBool::new(false), event })
     }
 
     pub(super) fn event(&self) -> &EventFd {
@@ -58,22 +61,41 @@ impl Bell {
     }
 
     pub(super) fn has_rung(&self) -> bool {
-        self.rung.load(Ordering::Acquire)
+        self.rung.load(Ordering::SeqCst)
     }
 
-    /// Silences it. The event is emptied before the flag: a wake that comes between leaves it to the reap that is
-    /// about to return. In the other order that wake's event would be swallowed while its flag stays, and only the look
-    /// at the flag that a reap takes before it sleeps would save it.
+    /// Announces a sleep; `false` where it has rung, and there is to be none. Announced first, looked second; `ring` rings
+    /// first and looks for a sleeper second. In whichever order they meet, one of the two sees the other.
+    pub(super) fn may_sleep(&self) -> bool {
+        self.asleep.store(true, Ordering::SeqCst);
+        let may = !self.has_rung();
+        if !may {
+            self.awake();
+        }
+        may
+    }
+
+    pub(super) fn awake(&self) {
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// Takes note that it has rung. What was published before is seen from here on.
     pub(super) fn silence(&self) {
+        self.rung.swap(false, Ordering::SeqCst);
+    }
+
+    /// Empties the event, whose poll has ended. To be done before `silence`: a wake that comes between leaves its event,
+    /// and its poll, to the next sleep. In the other order its event would be swallowed while its flag stays.
+    pub(super) fn empty(&self) {
         match self.event.read() {
             Ok(_) | Err(Errno::EAGAIN) => {}
             Err(errno) => tracing::error!(%errno, "the ring's eventfd cannot be read"),
         }
-        self.rung.swap(false, Ordering::AcqRel);
     }
 
     fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel)
+        if !self.rung.swap(true, Ordering::SeqCst)
+            && self.asleep.load(Ordering::SeqCst)
             && let Err(errno) = self.event.write(1)
         {
             tracing::error!(%errno, "the ring's eventfd cannot be written");
