@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import blocks, conditions, memory, moments, places
+from . import blocks, conditions, memory, moments, places, trigger
 from .book import Book, goals_table, samples_table
 from .process import GIB, MIB, Failed, run, show_size, size
 
@@ -90,9 +90,9 @@ def measure(book, options):
         if name == "tmpfs":
             groups = [("blocks", blocks.measure), ("burn-in", conditions.burn_in), ("atoms", conditions.atoms),
                       ("after-cut", conditions.after_cut), ("checkpoints", conditions.checkpoints),
-                      ("trigger", moments.trigger), ("start", moments.start), ("idle", moments.idle)]
+                      ("trigger", trigger.measure), ("start", moments.start), ("idle", moments.idle)]
         elif name == "disk":
-            groups = [("blocks", blocks.measure), ("after-cut", conditions.after_cut), ("trigger", moments.trigger)]
+            groups = [("blocks", blocks.measure), ("after-cut", conditions.after_cut), ("trigger", trigger.measure)]
         else:
             groups = [("blocks", blocks.measure)]
         groups = [(group, work) for group, work in groups if group in options.rows]
