@@ -5,13 +5,14 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
 
-from . import blocks, conditions, memory, moments, places, trigger
+from . import blocks, conditions, growth, memory, moments, places, trigger
 from .book import Book, goals_table, samples_table
-from .process import GIB, MIB, Failed, run, show_size, size
+from .process import GIB, MIB, Failed, end_all, run, show_size, size
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -28,6 +29,7 @@ def arguments(about):
     parser.add_argument("--rounds", type=int, help="rounds (5; quick: 3)")
     parser.add_argument("--depth", type=int, default=32, help="queue depth (32)")
     parser.add_argument("--quick", action="store_true", help="about three minutes: fewer bytes, rounds and variants")
+    parser.add_argument("--growth", action="store_true", help="instead: how the cost of a block grows, and what larger hosts need")
     parser.add_argument("--tmpfs-dir", default="/dev/shm", help="a directory in memory (/dev/shm)")
     parser.add_argument("--disk-dir", default="/var/tmp", help="a directory on the local disk (/var/tmp)")
     parser.add_argument("--json", metavar="FILE", help="everything that was measured, as JSON")
@@ -108,6 +110,27 @@ def measure(book, options):
         attempt(book, "memory", options, lambda: memory.peak(book, options))
 
 
+def grow(options, told):
+    try:
+        grown = growth.measure(options)
+    except (Failed, KeyboardInterrupt) as end:
+        print(f"versus-fio: {end or 'interrupted'}", file=sys.stderr)
+        return 1
+    finally:
+        end_all()
+    report = "\n\n".join([line(told), growth.table(grown), growth.hosts_table(grown)]) + "\n"
+    print(report)
+    write(options, report, {"schema": 1, **told, "growth": grown})
+    return 0
+
+
+def write(options, report, measured):
+    if options.markdown:
+        Path(options.markdown).write_text(report)
+    if options.json:
+        Path(options.json).write_text(json.dumps(measured, indent=1) + "\n")
+
+
 def main(about):
     options = arguments(about)
     try:
@@ -115,20 +138,24 @@ def main(about):
     except Failed as failure:
         print(f"versus-fio: {failure}", file=sys.stderr)
         return 2
+    # Told to stop is told to clean up: the same way out as Ctrl-C's.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     told, book, started = machine(options), Book(), time.monotonic()
+    if options.growth:
+        return grow(options, told)
     try:
         measure(book, options)
+    except KeyboardInterrupt:
+        book.skip("the rest", "interrupted")
     finally:
+        end_all()
         told["seconds"] = round(time.monotonic() - started, 1)
         report = [line(told), goals_table(book.rows), samples_table(book.samples)]
         report += [f"- {note}" for note in book.notes]
         report += [f"- not measured: {skipped['what']}: {skipped['why']}" for skipped in book.skipped]
         report = "\n\n".join(report) + "\n"
         print(report)
-        if options.markdown:
-            Path(options.markdown).write_text(report)
-        if options.json:
-            Path(options.json).write_text(json.dumps(book.json(told), indent=1) + "\n")
+        write(options, report, book.json(told))
     met = [row["met"] for row in book.rows if row["met"] is not None]
     print(f"{sum(met)} of {len(met)} goals met, {len(book.skipped)} not measured, in {told['seconds']:.0f} s")
     return 1 if book.skipped else 0

@@ -36,12 +36,13 @@ def need_room(directory, length):
 
 
 @contextmanager
-def place(name, dirs, length):
+def place(name, dirs, length, tag=""):
     """A place with room for `length` bytes of data behind the label's MiB; cleaned up afterwards."""
     length += MIB
     memory, disk = dirs
-    home = Path(disk if name == "disk" else memory) / f"versus-{os.getpid()}"
-    state = Path(memory) / f"versus-{os.getpid()}" / "state"
+    own = f"versus-{os.getpid()}{tag}"
+    home = Path(disk if name == "disk" else memory) / own
+    state = Path(memory) / own / "state"
     device = None
     try:
         need_room(home, length)

@@ -51,17 +51,45 @@ def peak_kib(pid):
     return 0
 
 
+def threads_of(pid):
+    """(nanoseconds on a CPU, share of them in user mode) of each thread, by its name. The share is in ticks, and coarse."""
+    seen = {}
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            busy_ns = int((task / "schedstat").read_text().split()[0])
+            fields = (task / "stat").read_text().rpartition(")")[2].split()
+            user, system = int(fields[11]), int(fields[12])
+            seen[(task / "comm").read_text().strip()] = (busy_ns, user / max(user + system, 1))
+    except (OSError, ValueError, IndexError):
+        # It ends while it is looked at.
+        pass
+    return seen
+
+
+# Started and not seen to end.
+LIVING = set()
+
+
+def end_all():
+    """Nothing that was started here outlives the bench, however that ends."""
+    for child in list(LIVING):
+        child.kill()
+
+
 class Child:
     """A program that was started. `wait` ends it in the books, and gives what `wait4` says of it and its threads."""
 
-    def __init__(self, argv):
+    def __init__(self, argv, threads=False):
         self.argv = [str(word) for word in argv]
         self.out, self.err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
         self.started = time.monotonic()
         self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.err)
         self.pid = self.process.pid
         self.peak = 0
+        # What each thread was seen to have cost, at the last look before it ended.
+        self.threads = {} if threads else None
         self.ended = None
+        LIVING.add(self)
 
     def look(self):
         """Whether it has ended."""
@@ -69,9 +97,12 @@ class Child:
             return True
         # Before the wait: afterwards there is nothing left to be asked.
         self.peak = max(self.peak, peak_kib(self.pid))
+        if self.threads is not None:
+            self.threads.update(threads_of(self.pid))
         pid, status, usage = os.wait4(self.pid, os.WNOHANG)
         if pid == 0:
             return False
+        LIVING.discard(self)
         wall = time.monotonic() - self.started
         self.process.returncode = status = os.waitstatus_to_exitcode(status)
         words = []

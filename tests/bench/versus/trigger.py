@@ -131,7 +131,7 @@ def of_scrubd(options, at, length, home, program):
 def of_fio(options, at, length, home, program):
     """fio looks for the file every so often; what it saves it does not flush."""
     more = ["--rw=randwrite", "--verify=crc32c", "--do_verify=0", "--time_based", "--runtime=20",
-            f"--trigger-file={home / 'pull'}", f"--trigger={program}"]
+            f"--trigger-file={home / 'pull'}", f"--trigger={program}", f"--aux-path={home}"]
     child = Child(fio_command(at.path, 4 << 10, length, options.depth, *more))
     try:
         time.sleep(0.7)
