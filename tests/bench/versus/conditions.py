@@ -33,9 +33,13 @@ def burn_in(book, options, at, length):
             book.add(at.name, block_size, "scrubd burn-in", {
                 "sum": moved / MIB / answer["elapsed_s"], "cpu": ended.cpu_s / (moved / GIB), "peak_mib": ended.peak_mib,
             })
-            book.add(at.name, block_size, "fio raw mix", fio.mixed(at.path, block_size, length, options.depth, READS_PERCENT))
+            book.add(at.name, block_size, "fio raw mix", raw(options, at, block_size, length))
         book.compare("read-back and retention : raw reads and writes", at.name, block_size, "scrubd burn-in", "fio raw mix",
                      "sum", (">=", 0.85))
+
+
+def raw(options, at, block_size, length):
+    return fio.mixed(at.path, block_size, length, options.depth, READS_PERCENT, 3 * length)
 
 
 def atoms(book, options, at, length):
@@ -52,7 +56,7 @@ def atoms(book, options, at, length):
 
 def after_cut(book, options, at, length):
     """A writing scrubd is killed in its second pass; then everything is judged. Against fio that reads 1 MiB at a time."""
-    for block_size in (4 << 10, 64 << 10, 1 << 20):
+    for block_size in (4 << 10, 64 << 10, 1 << 20) if at.name == "tmpfs" or not options.quick else (64 << 10,):
         for turn in range(options.rounds):
             options.say(f"check after a cut, {show_size(block_size)} round {turn + 1}")
             ours = target(options, at, length, block_size)
@@ -97,7 +101,7 @@ def checkpoints(book, options, at, length):
     block_size, seconds = 4 << 10, 2 if options.quick else 5
     ours = target(options, at, length, block_size)
     keys = {"mode": "powercut", "trigger.io": "continue", "trigger.then": "resume"}
-    for turn in range(max(options.rounds, 5)):
+    for turn in range(options.rounds if options.quick else 2 * options.rounds):
         for often in (False, True) if turn % 2 == 0 else (True, False):
             options.say(f"saves {'at 10 Hz' if often else 'as they come'}, round {turn + 1}")
             ours.label()

@@ -62,9 +62,9 @@ def read_sequentially(path, length, depth):
     return {"verify": rate(told["read"]), "cpu": ended.cpu_s / (length / GIB), "peak_mib": ended.peak_mib}
 
 
-def mixed(path, block_size, length, depth, reads_percent):
+def mixed(path, block_size, length, depth, reads_percent, count_bytes):
     """Raw random reads and writes at once, nothing checked: the sum of both rates."""
-    more = ["--rw=randrw", f"--rwmixread={reads_percent}", "--norandommap", f"--io_size={length}"]
+    more = ["--rw=randrw", f"--rwmixread={reads_percent}", "--norandommap", f"--io_size={count_bytes}"]
     told, ended = job(path, block_size, length, depth, *more)
     moved = told["read"]["io_bytes"] + told["write"]["io_bytes"]
     runtime_ms = max(told["read"]["runtime"], told["write"]["runtime"], 1)
