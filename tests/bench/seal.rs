@@ -1,88 +1,172 @@
-//! How fast a core seals, inspects and surveys: `cargo bench --bench seal`. Medians of several rounds, taken in turn.
+//! What one core does a block: `cargo bench --bench seal`, or one group of it with `-- inspect`.
 //!
-//! Printed beside it is what the same core does with a plain copy and with the checksum alone, so that the figures can
-//! be read as ratios: absolute ones drift with the machine.
+//! Throughputs are of the block; what does not depend on its size is told in time alone. Beside sealing and judging stands
+//! what the same core does with a plain copy and with the checksum alone, so that figures can be read as ratios: absolute
+//! ones drift with the machine. `cargo test --benches` runs each body once.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
 
-use scrubd::ledger::{Ledger, Recovered};
-use scrubd::tag::Inspector;
-use scrubd::vocabulary::{Claim, Digest, Epoch, Geometry, Issue, Order, Promise, RunId, Seq};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use scrubd::ledger::slots::{Expected, IdentityHash, seal as seal_slot};
+use scrubd::ledger::{Attestation, Checkpoint, Ledger, MAX_WINDOW, Recovered};
+use scrubd::pool::{Pool, Spec};
+use scrubd::schedule::Schedule;
+use scrubd::tag::{Inspector, Verdict};
+use scrubd::vocabulary::{Block, Claim, Digest, Epoch, Geometry, Issue, Now, Order, Promise, RunId, Seq};
 
-const ROUNDS: usize = 9;
-const ROUND: Duration = Duration::from_millis(60);
+const RUN: RunId = RunId([1; 16]);
+const BLOCKS: u64 = 1 << 20;
+const NOW: Now = Now { mono_ns: 1, wall_ns: 1 };
 
-fn rate(bytes: usize, mut work: impl FnMut()) -> f64 {
-    let (start, mut done) = (Instant::now(), 0u64);
-    while start.elapsed() < ROUND {
-        for _ in 0..4 {
-            work();
-        }
-        done += 4 * bytes as u64;
-    }
-    done as f64 / start.elapsed().as_secs_f64() / f64::from(1u32 << 30)
+/// Block size, atom, digest.
+const SHAPES: [(u32, u32, Digest); 7] = [
+    (4096, 512, Digest::Crc32c),
+    (4096, 4096, Digest::Crc32c),
+    (65536, 512, Digest::Crc32c),
+    (65536, 4096, Digest::Crc32c),
+    (1 << 20, 4096, Digest::Crc32c),
+    (4096, 4096, Digest::Blake3),
+    (1 << 20, 4096, Digest::Blake3),
+];
+
+fn geometry(block_size: u32, atom: u32, digest: Digest, blocks: u64) -> Geometry {
+    let length = (1 << 20) + blocks * u64::from(block_size);
+    Geometry { offset: 0, length, block_size, atom, order: Order::Random, digest }
 }
 
-fn median(mut samples: Vec<f64>) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples[samples.len() / 2]
-}
-
-fn main() {
-    println!("GiB/s of one core, medians of {ROUNDS} rounds in turn");
-    println!(
-        "{:>10} {:>6} {:>8} | {:>7} {:>7} {:>7} {:>9} {:>8}",
-        "block", "atom", "digest", "copy", "crc32c", "seal", "inspect", "survey"
-    );
-    for digest in [Digest::Crc32c, Digest::Blake3] {
-        for (block_size, atom) in [(4096, 512), (4096, 4096), (65536, 512), (65536, 4096), (1 << 20, 4096)] {
-            let length = (1 << 20) + 16 * u64::from(block_size);
-            let geometry = Geometry { offset: 0, length, block_size, atom, order: Order::Random, digest };
-            let run = RunId([1; 16]);
-            let inspector = Inspector::new(geometry, run);
-            let ledger = ledger(&inspector, geometry);
-            let seq = Seq(0);
-            let block = inspector.schedule().block_of(seq);
-            let claim = claim(seq, ledger.epoch());
-            let legal = ledger.legal(block);
-            let size = block_size as usize;
-            let (mut bytes, mut copy) = (vec![0; size], vec![0; size]);
-            inspector.sealer().seal(block, &claim, &mut bytes);
-            let good = bytes.clone();
-            let mut samples = [const { Vec::new() }; 5];
-            for _ in 0..ROUNDS {
-                samples[0].push(rate(size, || copy.copy_from_slice(black_box(&good))));
-                samples[1].push(rate(size, || {
-                    good.chunks(atom as usize).for_each(|atom| _ = black_box(crc32c::crc32c(&atom[4..])));
-                }));
-                samples[2].push(rate(size, || inspector.sealer().seal(block, black_box(&claim), &mut bytes)));
-                samples[3].push(rate(size, || _ = black_box(inspector.inspect(black_box(&good), &legal))));
-                samples[4].push(rate(size, || _ = black_box(inspector.survey(black_box(&good), block))));
-            }
-            let [copy, sum, seal, inspect, survey] = samples.map(median);
-            println!(
-                "{block_size:>10} {atom:>6} {:>8} | {copy:>7.1} {sum:>7.1} {seal:>7.1} {inspect:>9.1} {survey:>8.1}",
-                format!("{digest:?}"),
-            );
-        }
-    }
-}
-
-fn claim(seq: Seq, epoch: Epoch) -> Claim {
-    let issue = Issue { seq, epoch };
-    Claim { issue, durable: Seq(0), promise: Promise::Flush, checkpoint: 1, wall_ns: 1 }
-}
-
-/// A ledger that has issued its first write.
-fn ledger(inspector: &Inspector, geometry: Geometry) -> Ledger {
-    let first = scrubd::ledger::Checkpoint::first(Promise::Flush, 0);
-    let schedule = scrubd::schedule::Schedule::new(&geometry, inspector.sealer().run());
-    let recovered = Recovered::from_saved(schedule, first);
-    let mut ledger = recovered.restart(&scrubd::ledger::Attestation::default(), false);
+/// A ledger in its first epoch that has issued and completed so many writes, and flushed none of them.
+fn ledger(geometry: &Geometry, writes: u64) -> Ledger {
+    let schedule = Schedule::new(geometry, RUN);
+    let recovered = Recovered::from_saved(schedule, Checkpoint::first(Promise::Flush, 0));
+    let mut ledger = recovered.restart(&Attestation::default(), false);
     ledger.begin_epoch(Epoch { number: 1, nonce: 1 }, Promise::Flush);
-    ledger.saved(2, Seq(8));
-    ledger.issue(Seq(0));
-    ledger.complete(Seq(0));
+    ledger.saved(2, Seq(writes));
+    for seq in 0..writes {
+        ledger.issue(Seq(seq));
+        ledger.complete(Seq(seq));
+    }
     ledger
 }
+
+fn claim(ledger: &Ledger, seq: Seq) -> Claim {
+    let issue = Issue { seq, epoch: ledger.epoch() };
+    Claim { issue, durable: Seq(0), promise: Promise::Flush, checkpoint: 2, wall_ns: 1 }
+}
+
+fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(20);
+    group
+}
+
+fn contents(criterion: &mut Criterion) {
+    for (block_size, atom, digest) in SHAPES {
+        let shape = format!("{block_size}/{atom}/{digest:?}").to_lowercase();
+        let geometry = geometry(block_size, atom, digest, 16);
+        let inspector = Inspector::new(geometry, RUN);
+        let ledger = ledger(&geometry, 8);
+        let seq = Seq(0);
+        let block = inspector.schedule().block_of(seq);
+        let (claim, legal) = (claim(&ledger, seq), ledger.legal(block));
+        let (mut bytes, mut copy) = (vec![0; block_size as usize], vec![0; block_size as usize]);
+        inspector.sealer().seal(block, &claim, &mut bytes);
+        let good = bytes.clone();
+        assert!(
+            inspector.inspect(&good, &legal).verdict == Verdict::Intact,
+            "what is timed is the judging of a good block"
+        );
+        let mut group = group(criterion, &shape);
+        group.throughput(Throughput::Bytes(block_size.into()));
+        group.bench_function("copy", |run| run.iter(|| copy.copy_from_slice(black_box(&good))));
+        group.bench_function("crc32c alone", |run| {
+            run.iter(|| good.chunks(atom as usize).fold(0, |sum, atom| sum ^ crc32c::crc32c(black_box(&atom[4..]))));
+        });
+        group.bench_function("seal", |run| run.iter(|| inspector.sealer().seal(block, black_box(&claim), &mut bytes)));
+        group.bench_function("inspect", |run| run.iter(|| inspector.inspect(black_box(&good), black_box(&legal))));
+        group.bench_function("survey", |run| run.iter(|| inspector.survey(black_box(&good), block)));
+        group.finish();
+    }
+}
+
+/// In 16 GiB of 4 KiB blocks, and in 16 TiB: state is O(1), and so is what is computed instead of remembered.
+fn order(criterion: &mut Criterion) {
+    let mut group = group(criterion, "order");
+    for blocks in [BLOCKS << 2, BLOCKS << 12] {
+        let schedule = Schedule::new(&geometry(4096, 4096, Digest::Crc32c, blocks), RUN);
+        let mut at = 0;
+        let mut next = move || {
+            at = (at + 1) % blocks;
+            at
+        };
+        let of = |what: &str| BenchmarkId::new(what, format!("{blocks} blocks"));
+        group.bench_function(of("write to block"), |run| run.iter(|| schedule.block_of(Seq(next()))));
+        group.bench_function(of("block to write"), |run| run.iter(|| schedule.write_in_pass(1, Block(next()))));
+        group.bench_function(of("newest below a frontier"), |run| {
+            run.iter(|| schedule.newest_below(Seq(blocks + blocks / 2), Block(next())));
+        });
+    }
+    group.finish();
+}
+
+fn legality(criterion: &mut Criterion) {
+    let mut group = group(criterion, "ledger");
+    let geometry = geometry(4096, 4096, Digest::Crc32c, BLOCKS);
+    let schedule = Schedule::new(&geometry, RUN);
+    for writes in [64, MAX_WINDOW] {
+        let ledger = ledger(&geometry, writes);
+        let of = |what: &str| BenchmarkId::new(what, format!("window of {writes}"));
+        let blocks: Vec<_> = (0..writes).map(|seq| schedule.block_of(Seq(seq))).collect();
+        let mut turn = blocks.iter().cycle();
+        group.bench_function(of("legal set"), |run| run.iter(|| ledger.legal(*turn.next().expect("endless"))));
+        group.bench_function(of("checkpoint"), |run| run.iter(|| ledger.checkpoint(3, Seq(writes), false, NOW)));
+        let checkpoint = ledger.checkpoint(3, Seq(writes), false, NOW);
+        group.bench_function(of("encode"), |run| run.iter(|| checkpoint.encode()));
+        let owner = Expected { run_id: RUN, identity: IdentityHash::of("bench") };
+        let payload = checkpoint.encode();
+        group.bench_function(of("seal a slot"), |run| run.iter(|| seal_slot(3, &owner, &payload).expect("it fits")));
+    }
+    group.finish();
+}
+
+/// Through a pool and back, with work that takes no time: a full queue of 64 jobs, and one job alone.
+fn hand_over(criterion: &mut Criterion) {
+    let mut group = group(criterion, "hand-over");
+    for threads in [0, 1, 2] {
+        for jobs in [1, 64] {
+            let (bell, heard) = sync_channel(1);
+            let spec = Spec { name: "verify", threads, cpus: None, capacity: 64 };
+            // A full bell is a bell that rings.
+            let notify = move || bell.try_send(()).unwrap_or_default();
+            let mut pool = Pool::start(spec, |job: Box<u64>| job, notify).expect("workers");
+            let (mut ready, mut done) = ((0..jobs).map(Box::new).collect(), Vec::new());
+            group.throughput(Throughput::Elements(jobs));
+            group.bench_function(BenchmarkId::new(format!("{threads} workers"), format!("{jobs} jobs")), |run| {
+                run.iter(|| there_and_back(&mut pool, &mut ready, &mut done, &heard));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn there_and_back(
+    pool: &mut Pool<Box<u64>, Box<u64>>,
+    ready: &mut Vec<Box<u64>>,
+    done: &mut Vec<Box<u64>>,
+    bell: &Receiver<()>,
+) {
+    let jobs = ready.len();
+    pool.submit(ready);
+    loop {
+        pool.collect(done).expect("no worker dies of this");
+        if done.len() == jobs {
+            return std::mem::swap(ready, done);
+        }
+        bell.recv().expect("each batch of results rings the bell");
+    }
+}
+
+criterion_group!(benches, contents, order, legality, hand_over);
+criterion_main!(benches);
