@@ -20,8 +20,8 @@ impl Engine {
     pub(super) fn advance_writes(&mut self, now: Now, actions: &mut Vec<Action>) {
         self.submit_ready(actions);
         while matches!(self.phase, Phase::Running) && self.may_assign(now) {
-            let (seq, block) = (self.next, self.schedule.block_of(self.next));
-            let prior = self.schedule.newest_below(seq, block);
+            let seq = self.next;
+            let (block, prior) = self.schedule.block_and_prior(seq);
             // What it replaces is read first where retention is asked for, or where it was not read back yet.
             let unread = self.settings.mode == Mode::BurnIn && prior.is_some_and(|prior| prior >= self.read_back);
             let unscanned = self.scan.is_some_and(|walk| walk.is_ahead_at(block));

@@ -51,6 +51,14 @@ impl Schedule {
         })
     }
 
+    /// The block that a write goes to, and the write that it replaces there: the one of the pass before.
+    #[must_use]
+    pub fn block_and_prior(&self, seq: Seq) -> (Block, Option<Seq>) {
+        let block = self.block_of(seq);
+        let before = self.pass_of(seq).checked_sub(1);
+        (block, before.and_then(|pass| self.write_in_pass(pass, block)))
+    }
+
     /// The write of a block within a pass. `None` beyond the last number that a write can have.
     #[must_use]
     pub fn write_in_pass(&self, pass: u64, block: Block) -> Option<Seq> {
@@ -109,6 +117,9 @@ mod tests {
                 let schedule = schedule(blocks, order);
                 let mut newest = vec![None; usize::try_from(blocks).unwrap()];
                 for frontier in (0..blocks * 5).map(Seq) {
+                    let (block, prior) = schedule.block_and_prior(frontier);
+                    assert_eq!(block, schedule.block_of(frontier));
+                    assert_eq!(prior, newest[usize::try_from(block.0).unwrap()], "before {frontier}");
                     for block in (0..blocks).map(Block) {
                         let remembered = newest[usize::try_from(block.0).unwrap()];
                         assert_eq!(schedule.newest_below(frontier, block), remembered, "{block} below {frontier}");
