@@ -22,7 +22,8 @@ impl Engine {
     pub(super) fn advance_writes(&mut self, now: Now, actions: &mut Vec<Action>) {
         self.submit_ready(actions);
         while matches!(self.phase, Phase::Running) && self.may_assign(now) {
-            let (seq, block) = (self.next, self.schedule.block_of(self.next));
+            let seq = self.next;
+            let block = self.schedule.block_of(seq);
             let read_first = self.is_read_first(seq, block);
             // What is read now shows nothing, and once it is overwritten it never will.
             if read_first && self.ledger().is_distrusted() {
@@ -49,7 +50,7 @@ impl Engine {
         if !retention && !reads_back && !unscanned {
             return false;
         }
-        let prior = self.schedule.newest_below(seq, block);
+        let prior = self.schedule.replaced_by(seq, block);
         prior.is_some_and(|prior| retention || unscanned || reads_back && prior >= self.read_back)
     }
 

@@ -51,6 +51,12 @@ impl Schedule {
         })
     }
 
+    /// What a write of a block replaces there: its write of the pass before.
+    #[must_use]
+    pub fn replaced_by(&self, seq: Seq, block: Block) -> Option<Seq> {
+        self.write_in_pass(self.pass_of(seq).checked_sub(1)?, block)
+    }
+
     /// The write of a block within a pass. `None` beyond the last number that a write can have.
     #[must_use]
     pub fn write_in_pass(&self, pass: u64, block: Block) -> Option<Seq> {
@@ -109,6 +115,9 @@ mod tests {
                 let schedule = schedule(blocks, order);
                 let mut newest = vec![None; usize::try_from(blocks).unwrap()];
                 for frontier in (0..blocks * 5).map(Seq) {
+                    let block = schedule.block_of(frontier);
+                    let prior = schedule.replaced_by(frontier, block);
+                    assert_eq!(prior, newest[usize::try_from(block.0).unwrap()], "before {frontier}");
                     for block in (0..blocks).map(Block) {
                         let remembered = newest[usize::try_from(block.0).unwrap()];
                         assert_eq!(schedule.newest_below(frontier, block), remembered, "{block} below {frontier}");
