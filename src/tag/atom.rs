@@ -1,6 +1,7 @@
 //! What one atom is, before anybody asks whether that is legal.
 
-use super::format::{Tag, checksum_holds, looks_like_run};
+use super::checksum::checksum_holds;
+use super::format::{Tag, looks_like_run};
 use super::inspect::Inspector;
 use crate::vocabulary::{Block, Claim, RunId};
 
@@ -53,7 +54,8 @@ pub(super) fn classify(inspector: &Inspector, bytes: &[u8], block: Block, index:
     }
 }
 
-fn ours(inspector: &Inspector, tag: &Tag, block: Block, index: u32) -> Atom {
+/// What an atom is whose checksum holds and whose tag is of this run.
+pub(super) fn ours(inspector: &Inspector, tag: &Tag, block: Block, index: u32) -> Atom {
     let geometry = inspector.sealer.geometry();
     let Tag { claim, block_size, atom_size, digest, .. } = *tag;
     // Another target under the same run id: a label that was copied.

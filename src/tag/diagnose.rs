@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 
 use super::atom::Atom;
-use super::format::{TAG_SIZE, Tag, checksum_holds, field_at};
+use super::checksum::checksum_holds;
+use super::format::{TAG_SIZE, Tag, field_at};
 use super::inspect::Inspector;
 use super::verdict::Class;
 use crate::ledger::{Legal, Standing};

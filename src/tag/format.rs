@@ -34,6 +34,8 @@ pub const TAG_SIZE: usize = 96;
 pub const DIGEST: std::ops::Range<usize> = TAG_SIZE..TAG_SIZE + 32;
 /// Bytes of an atom that its issue alone does not tell: checksum, promise, durable frontier, checkpoint and wall clock.
 pub const UNTOLD_BY_ISSUE: [std::ops::Range<usize>; 3] = [0..4, 10..11, 64..88];
+/// Where the atom's index stands.
+pub(super) const INDEX: std::ops::Range<usize> = 12..16;
 /// What a tag starts with, behind its checksum.
 pub const MAGIC: [u8; 4] = *b"scrb";
 /// The format that this version writes and reads.
@@ -59,11 +61,16 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// Writes the tag, its checksum left zero: that is set last, by [`seal_atom`].
+    /// Writes the tag, its checksum left zero: that is set last, by [`seal_atom`](super::seal_atom).
     ///
     /// # Panics
     /// When `bytes` is shorter than a tag.
     pub fn write(&self, bytes: &mut [u8]) {
+        bytes[..TAG_SIZE].copy_from_slice(&self.to_bytes());
+    }
+
+    /// The tag, its checksum zero. Another atom of the block differs in [`INDEX`] only.
+    pub(super) fn to_bytes(self) -> [u8; TAG_SIZE] {
         let Claim { issue, durable, promise, checkpoint, wall_ns } = self.claim;
         let mut tag = [0; TAG_SIZE];
         let mut at = 4;
@@ -81,7 +88,7 @@ impl Tag {
         }
         put(&self.block_size.to_le_bytes());
         put(&self.atom_size.to_le_bytes());
-        bytes[..TAG_SIZE].copy_from_slice(&tag);
+        tag
     }
 
     /// Reads a tag without asking whether its checksum holds. `None` when it is no tag of this format.
@@ -111,24 +118,9 @@ impl Tag {
     }
 }
 
-/// Sets the checksum of a finished atom.
-///
-/// # Panics
-/// When the atom is shorter than a tag.
-pub fn seal_atom(atom: &mut [u8]) {
-    let sum = crc32c::crc32c(&atom[4..]);
-    atom[..4].copy_from_slice(&sum.to_le_bytes());
-}
-
-/// Whether an atom's checksum holds.
-#[must_use]
-pub fn checksum_holds(atom: &[u8]) -> bool {
-    atom.len() >= TAG_SIZE && atom[..4] == crc32c::crc32c(&atom[4..]).to_le_bytes()
-}
-
 /// Whether two atoms of one block carry the same tag but for the checksum and the index.
-pub(super) fn same_issue_bytes(a: &[u8], b: &[u8]) -> bool {
-    a[4..12] == b[4..12] && a[16..TAG_SIZE] == b[16..TAG_SIZE]
+pub(super) fn same_issue_bytes(a: &[u8; TAG_SIZE], b: &[u8; TAG_SIZE]) -> bool {
+    a[4..INDEX.start] == b[4..INDEX.start] && a[INDEX.end..] == b[INDEX.end..]
 }
 
 /// The run id of something that starts like a tag, sound or not.
@@ -144,11 +136,11 @@ fn run_of(tag: &[u8; TAG_SIZE]) -> RunId {
 }
 
 pub(super) fn word(bytes: &[u8], at: usize) -> u64 {
-    bytes[at..at + 8].iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
+    u64::from_le_bytes(*bytes[at..].first_chunk().expect("eight bytes"))
 }
 
 pub(super) fn half(bytes: &[u8], at: usize) -> u32 {
-    bytes[at..at + 4].iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte))
+    u32::from_le_bytes(*bytes[at..].first_chunk().expect("four bytes"))
 }
 
 /// The names of the fields and where they start: what a diagnosis calls a damaged byte.

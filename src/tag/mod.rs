@@ -5,7 +5,9 @@
 //! authenticity: tags are evidence, and whoever knows the run id can forge them.
 
 mod atom;
+mod checksum;
 mod diagnose;
+mod digest;
 mod format;
 mod inspect;
 mod payload;
@@ -14,7 +16,8 @@ mod seal;
 mod tests;
 mod verdict;
 
-pub use format::{DIGEST, MAGIC, TAG_SIZE, Tag, UNTOLD_BY_ISSUE, VERSION, checksum_holds, field_at, seal_atom};
+pub use checksum::{checksum_holds, seal_atom};
+pub use format::{DIGEST, MAGIC, TAG_SIZE, Tag, UNTOLD_BY_ISSUE, VERSION, field_at};
 pub use inspect::{Inspector, contents_hash};
 pub use seal::Sealer;
 pub use verdict::{Broken, Claims, Class, Inspection, Verdict};

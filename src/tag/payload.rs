@@ -42,20 +42,33 @@ impl BlockSeed {
         mix(self.base.wrapping_add(self.last) ^ u64::from(atom))
     }
 
-    /// Fills one atom's payload, behind the tag, with the widest vectors that the CPU has.
+    /// Fills the payloads of neighbouring atoms, behind their tags, with the widest vectors that the CPU has.
     ///
     /// # Panics
-    /// When the atom is shorter than a tag.
-    pub(super) fn fill(self, vectors: pulp::Arch, atom: u32, bytes: &mut [u8]) {
-        let (words, _) = bytes[TAG_SIZE..].as_chunks_mut();
-        vectors.dispatch(Fill { counter: self.atom(atom), words });
+    /// When an atom is shorter than a tag.
+    pub(super) fn fill(self, vectors: pulp::Arch, first: u32, atoms: std::slice::ChunksExactMut<'_, u8>) {
+        vectors.dispatch(Fill { seed: self, first, atoms });
+    }
+
+    /// Whether an atom's payload is what this seed makes, from `start` to its end.
+    ///
+    /// # Panics
+    /// When `start` is not at a word of the payload.
+    pub(super) fn made(self, vectors: pulp::Arch, atom: u32, bytes: &[u8], start: usize) -> bool {
+        assert!(start >= TAG_SIZE && start.is_multiple_of(8), "a word of the payload");
+        let skipped = ((start - TAG_SIZE) / 8) as u64;
+        let counter = self.atom(atom).wrapping_add(skipped.wrapping_mul(GAMMA));
+        let (words, rest) = bytes[start..].as_chunks();
+        assert!(rest.is_empty(), "atoms are whole words");
+        vectors.dispatch(Compare { counter, words })
     }
 }
 
 /// The loop, as a type: inlined into a copy for each kind of CPU, or it would be compiled for the oldest.
 struct Fill<'a> {
-    counter: u64,
-    words: &'a mut [[u8; 8]],
+    seed: BlockSeed,
+    first: u32,
+    atoms: std::slice::ChunksExactMut<'a, u8>,
 }
 
 impl pulp::NullaryFnOnce for Fill<'_> {
@@ -63,11 +76,35 @@ impl pulp::NullaryFnOnce for Fill<'_> {
 
     #[inline(always)]
     fn call(self) {
+        for (index, atom) in (self.first..).zip(self.atoms) {
+            let (words, _) = atom[TAG_SIZE..].as_chunks_mut();
+            let mut counter = self.seed.atom(index);
+            for word in words {
+                counter = counter.wrapping_add(GAMMA);
+                *word = scramble(counter).to_le_bytes();
+            }
+        }
+    }
+}
+
+/// All words are looked at whatever is found: nearly always they agree, and a loop without an exit goes in vectors.
+struct Compare<'a> {
+    counter: u64,
+    words: &'a [[u8; 8]],
+}
+
+impl pulp::NullaryFnOnce for Compare<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn call(self) -> bool {
         let mut counter = self.counter;
+        let mut different = 0;
         for word in self.words {
             counter = counter.wrapping_add(GAMMA);
-            *word = scramble(counter).to_le_bytes();
+            different |= scramble(counter) ^ u64::from_le_bytes(*word);
         }
+        different == 0
     }
 }
 
@@ -87,7 +124,11 @@ mod tests {
     fn payload(seq: u64, epoch: u64, atom: u32) -> Vec<u8> {
         let issue = Issue { seq: Seq(seq), epoch: Epoch { number: epoch, nonce: 1 } };
         let mut bytes = vec![0; 4096];
-        BlockSeed::of(RunKey::of(RunId([3; 16])), Block(9), issue).fill(pulp::Arch::new(), atom, &mut bytes);
+        BlockSeed::of(RunKey::of(RunId([3; 16])), Block(9), issue).fill(
+            pulp::Arch::new(),
+            atom,
+            bytes.chunks_exact_mut(4096),
+        );
         bytes.split_off(TAG_SIZE)
     }
 
@@ -97,7 +138,11 @@ mod tests {
         assert!(a.chunks(8).zip(b.chunks(8)).all(|(a, b)| a != b));
         let mut bytes = vec![0; 4096];
         let issue = Issue { seq: Seq(5), epoch: Epoch { number: 1, nonce: 2 } };
-        BlockSeed::of(RunKey::of(RunId([3; 16])), Block(9), issue).fill(pulp::Arch::new(), 0, &mut bytes);
+        BlockSeed::of(RunKey::of(RunId([3; 16])), Block(9), issue).fill(
+            pulp::Arch::new(),
+            0,
+            bytes.chunks_exact_mut(4096),
+        );
         assert!(a.chunks(8).zip(bytes[TAG_SIZE..].chunks(8)).all(|(a, b)| a != b), "the nonce alone is enough");
     }
 

@@ -1,8 +1,11 @@
-//! Sealing: a block gets its payload and its tags before it is written. Each byte is filled once and summed once.
+//! Sealing: a block gets its payload and its tags before it is written. Each byte is filled once and summed once, but for
+//! the first atom of a block with a BLAKE3 digest, which is summed again with the digest in it.
 
-use super::format::{DIGEST, Tag, UNTOLD_BY_ISSUE, seal_atom};
+use super::checksum::{STRETCH, seal_atom, seal_atoms};
+use super::digest::BlockHasher;
+use super::format::{DIGEST, INDEX, TAG_SIZE, Tag, UNTOLD_BY_ISSUE};
 use super::payload::BlockSeed;
-use crate::vocabulary::{Block, Claim, Digest, Geometry, Issue, Promise, RunId, RunKey, Seq};
+use crate::vocabulary::{ATOM_SIZES, BLOCK_SIZES, Block, Claim, Digest, Geometry, Issue, Promise, RunId, RunKey, Seq};
 
 /// What makes and rebuilds the blocks of one run.
 #[derive(Clone, Copy, Debug)]
@@ -10,14 +13,23 @@ pub struct Sealer {
     geometry: Geometry,
     run: RunId,
     key: RunKey,
-    vectors: pulp::Arch,
+    hasher: BlockHasher,
+    pub(super) vectors: pulp::Arch,
 }
 
 impl Sealer {
     /// A sealer for a run; finds out once which vector instructions the CPU has.
+    ///
+    /// # Panics
+    /// When the geometry is none that [`Geometry::validate`] lets pass: a block is worked on in stretches of whole atoms,
+    /// and what lay beside them would be taken for sound.
     #[must_use]
     pub fn new(geometry: Geometry, run: RunId) -> Self {
-        Sealer { geometry, run, key: RunKey::of(run), vectors: pulp::Arch::new() }
+        let Geometry { block_size, atom, .. } = geometry;
+        assert!(block_size.is_power_of_two() && BLOCK_SIZES.contains(&block_size), "a block of {block_size} bytes");
+        assert!(atom.is_power_of_two() && ATOM_SIZES.contains(&atom), "an atom of {atom} bytes");
+        let key = RunKey::of(run);
+        Sealer { geometry, run, key, hasher: BlockHasher::new(key.0), vectors: pulp::Arch::new() }
     }
 
     /// The geometry of the blocks.
@@ -40,34 +52,39 @@ impl Sealer {
         assert_eq!(bytes.len(), self.geometry.block_size as usize, "one block");
         assert!(claim.durable <= claim.issue.seq, "frontier {} in write {}", claim.durable, claim.issue.seq);
         let seed = BlockSeed::of(self.key, block, claim.issue);
-        for (index, atom) in (0..).zip(bytes.chunks_exact_mut(self.geometry.atom as usize)) {
-            seed.fill(self.vectors, index, atom);
-            self.tag(block, index, claim).write(atom);
-            if index > 0 {
-                seal_atom(atom);
+        let mut tag = self.tag(block, 0, claim).to_bytes();
+        let atom_size = self.geometry.atom as usize;
+        let mut index = 0;
+        // Stretch by stretch, so that what was just filled is summed from the nearest cache.
+        for stretch in bytes.chunks_exact_mut(STRETCH) {
+            seed.fill(self.vectors, index, stretch.chunks_exact_mut(atom_size));
+            for atom in stretch.chunks_exact_mut(atom_size) {
+                tag[INDEX].copy_from_slice(&index.to_le_bytes());
+                atom[..TAG_SIZE].copy_from_slice(&tag);
+                index += 1;
             }
+            seal_atoms(self.vectors, stretch, atom_size);
         }
-        // The first atom last: its checksum covers the digest, which covers the other atoms' checksums.
+        // The first atom again, last: its checksum covers the digest, which covers the other atoms' checksums.
         if self.geometry.digest == Digest::Blake3 {
             let digest = self.digest(bytes);
             bytes[DIGEST].copy_from_slice(&digest);
+            seal_atom(&mut bytes[..atom_size]);
         }
-        seal_atom(&mut bytes[..self.geometry.atom as usize]);
     }
 
     /// The keyed BLAKE3 of a block: all of it but the first atom's checksum and the digest itself.
     ///
     /// # Panics
-    /// When `bytes` is shorter than tag and digest.
+    /// When `bytes` is not as long as some block.
     #[must_use]
     pub fn digest(&self, bytes: &[u8]) -> [u8; 32] {
-        let mut key = [0; 32];
-        for (bytes, word) in key.chunks_exact_mut(8).zip(self.key.0) {
-            bytes.copy_from_slice(&word.to_le_bytes());
-        }
-        let mut hasher = blake3::Hasher::new_keyed(&key);
-        hasher.update(&bytes[4..DIGEST.start]).update(&bytes[DIGEST.end..]);
-        *hasher.finalize().as_bytes()
+        self.hasher.digest(bytes)
+    }
+
+    /// Whether an atom's payload is what its issue demands, from `start` to its end.
+    pub(super) fn payload_holds(&self, block: Block, atom: u32, issue: Issue, bytes: &[u8], start: usize) -> bool {
+        BlockSeed::of(self.key, block, issue).made(self.vectors, atom, bytes, start)
     }
 
     /// The tag of one atom.
@@ -104,7 +121,8 @@ impl Sealer {
             return whole;
         }
         let mut bytes = vec![0; self.geometry.atom as usize];
-        BlockSeed::of(self.key, block, claim.issue).fill(self.vectors, atom, &mut bytes);
+        let one = bytes.chunks_exact_mut(self.geometry.atom as usize);
+        BlockSeed::of(self.key, block, claim.issue).fill(self.vectors, atom, one);
         self.tag(block, atom, claim).write(&mut bytes);
         seal_atom(&mut bytes);
         bytes
