@@ -59,7 +59,7 @@ impl BlockSeed {
         let skipped = ((start - TAG_SIZE) / 8) as u64;
         let counter = self.atom(atom).wrapping_add(skipped.wrapping_mul(GAMMA));
         let (words, rest) = bytes[start..].as_chunks();
-        debug_assert!(rest.is_empty(), "atoms are whole words");
+        assert!(rest.is_empty(), "atoms are whole words");
         vectors.dispatch(Compare { counter, words })
     }
 }
