@@ -87,6 +87,8 @@ def rows(book, place, block_size):
         compare(f"verify : fio verify_async={workers}", "scrubd", f"fio async{workers}", "verify",
                 goal(">=", 25, tmpfs and small))
     compare("CPU written and verified : fio crc32c", "scrubd", "fio crc32c", "cpu", goal("<=", 0.5, tmpfs or disk))
+    # What the kernel alone takes of it, which no verifier can save: fio that checks nothing.
+    book.compare("CPU, fio null : fio crc32c", place, block_size, "fio null", "fio crc32c", "cpu")
     for workers in (1, 2):
         for key in ("write", "verify"):
             compare(f"{key}, pools of {workers} : inline", f"scrubd pools {workers}", "scrubd inline", key,
