@@ -131,6 +131,9 @@ fn legality(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// As large as a job with its buffer, its operation and its claim.
+type Job = [u64; 8];
+
 /// Through a pool and back, with work that takes no time: a full queue of 64 jobs, and one job alone.
 fn hand_over(criterion: &mut Criterion) {
     let mut group = group(criterion, "hand-over");
@@ -140,8 +143,8 @@ fn hand_over(criterion: &mut Criterion) {
             let spec = Spec { name: "verify", threads, cpus: None, capacity: 64 };
             // A full bell is a bell that rings.
             let notify = move || bell.try_send(()).unwrap_or_default();
-            let mut pool = Pool::start(spec, |job: Box<u64>| job, notify).expect("workers");
-            let (mut ready, mut done) = ((0..jobs).map(Box::new).collect(), Vec::new());
+            let mut pool = Pool::start(spec, |job: Job| job, notify).expect("workers");
+            let (mut ready, mut done) = ((0..jobs).map(|job| [job; 8]).collect(), Vec::new());
             group.throughput(Throughput::Elements(jobs));
             group.bench_function(BenchmarkId::new(format!("{threads} workers"), format!("{jobs} jobs")), |run| {
                 run.iter(|| there_and_back(&mut pool, &mut ready, &mut done, &heard));
@@ -151,12 +154,7 @@ fn hand_over(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn there_and_back(
-    pool: &mut Pool<Box<u64>, Box<u64>>,
-    ready: &mut Vec<Box<u64>>,
-    done: &mut Vec<Box<u64>>,
-    bell: &Receiver<()>,
-) {
+fn there_and_back(pool: &mut Pool<Job, Job>, ready: &mut Vec<Job>, done: &mut Vec<Job>, bell: &Receiver<()>) {
     let jobs = ready.len();
     pool.submit(ready);
     loop {

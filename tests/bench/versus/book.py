@@ -11,6 +11,8 @@ class Book:
         self.rows = []
         self.skipped = []
         self.notes = []
+        # CPU seconds of a contestant that writes and verifies one block.
+        self.starts = {}
 
     def add(self, place, block_size, who, sample):
         self.samples.setdefault((place, block_size, who), []).append(sample)
@@ -50,7 +52,8 @@ class Book:
     def json(self, about):
         samples = [{"place": place, "block_size": block_size, "who": who, "rounds": rounds}
                    for (place, block_size, who), rounds in self.samples.items()]
-        return {"schema": 1, **about, "rows": self.rows, "skipped": self.skipped, "notes": self.notes, "samples": samples}
+        return {"schema": 1, **about, "rows": self.rows, "skipped": self.skipped, "notes": self.notes, "starts_cpu_s": self.starts,
+                "samples": samples}
 
 
 def number(value):

@@ -51,6 +51,7 @@ def write_and_verify(path, block_size, length, depth, method):
     return {
         "write": rate(told["write"]),
         "verify": rate(told["read"]),
+        "cpu_s": ended.cpu_s,
         "cpu": ended.cpu_s / (length / GIB),
         "peak_mib": ended.peak_mib,
     }

@@ -104,6 +104,7 @@ class Target:
             "write": written["write"],
             "verify": judged["verify"],
             "cpu": written["cpu"] + judged["cpu"],
+            "cpu_s": (written["cpu"] + judged["cpu"]) * self.length / GIB,
             "cpu_write": written["cpu"],
             "cpu_verify": judged["cpu"],
             "peak_mib": max(written["peak_mib"], judged["peak_mib"]),
