@@ -1,8 +1,11 @@
 //! Doing what the engine says, in its order.
 
+use std::time::Instant;
+
 use super::driver::{Driver, FLUSH, Told};
 use super::error::DaemonError;
 use super::exhibit::{Exhibit, Expected};
+use super::journal::Journal;
 use super::notes::verdict_in_words;
 use super::work::{Look, SealJob, VerifyJob};
 use crate::engine::{Action, Event, Fired, OnFinding, OpId, Outcome, Reason, Record};
@@ -82,8 +85,19 @@ impl Driver {
             // What was seen so far is judged anew.
             self.suspects.clear();
         }
-        if let Some(journal) = &mut self.journal {
-            journal.record(record);
+        let only_the_command_acts_on_it = matches!(record, Record::Triggered { .. });
+        if only_the_command_acts_on_it {
+            // What was noted before is not, and may be acted on by anything.
+            drop(self.settle());
+        }
+        let Some(journal) = &mut self.journal else { return };
+        if only_the_command_acts_on_it {
+            // What fails from here on may be this line, and counts when it fires.
+            drop(journal.take_unrecorded());
+        }
+        journal.record(record);
+        if only_the_command_acts_on_it {
+            journal.settle_beside();
         }
     }
 
@@ -123,14 +137,37 @@ impl Driver {
         self.suspects.clear();
     }
 
-    /// The trigger is on record before its command runs: whoever comes after the cut can read why it was cut.
+    /// The trigger is on record before its command runs: whoever comes after the cut can read why it was cut. Most often
+    /// it is by now: that went on while the ledger was saved.
     fn fire(&mut self, reason: Reason) -> Result<(), DaemonError> {
-        if let Err(why) = self.settle() {
-            self.events.push(Event::Fired(Fired::Unrecorded(why)));
-            return Ok(());
+        self.firing = Some((reason, Instant::now()));
+        self.fire_once_recorded()
+    }
+
+    /// Fires what waits for its line to be durable.
+    pub(super) fn fire_once_recorded(&mut self) -> Result<(), DaemonError> {
+        let Some((_, since)) = &self.firing else { return Ok(()) };
+        let waited = since.elapsed();
+        let unrecorded = match self.journal.as_mut().is_some_and(Journal::settles_beside) {
+            true if waited < self.deadline => return Ok(()),
+            true => Some(format!(
+                "the event log has not been durable for {} s: the state directory does not answer",
+                waited.as_secs()
+            )),
+            false => {
+                let settled = self.settle().err();
+                self.journal.as_mut().and_then(Journal::take_unrecorded).or(settled)
+            }
+        };
+        let Some((reason, _)) = self.firing.take() else { return Ok(()) };
+        match unrecorded {
+            Some(why) => self.events.push(Event::Fired(Fired::Unrecorded(why))),
+            None => {
+                let newest = self.saver.as_ref().and_then(|saver| saver.newest.clone());
+                self.tell(Told::Fire(reason, newest))?;
+            }
         }
-        let newest = self.saver.as_ref().and_then(|saver| saver.newest.clone());
-        self.tell(Told::Fire(reason, newest))
+        Ok(())
     }
 
     /// Makes the journal durable.

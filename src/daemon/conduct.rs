@@ -58,7 +58,7 @@ pub(super) fn conduct(mut job: Job, state: Option<State>) -> Result<Ended, Daemo
     let uevents = listen(&mut job);
     let file = job.target.file.try_clone().map_err(resources("the data plane"))?;
     let serves = claim.is_some();
-    let DataPlane { inbox, told, board, ring, workers, thread } = start(&mut job, file, books, journal)?;
+    let DataPlane { inbox, told, watch, ring, workers, thread } = start(&mut job, file, books, journal)?;
     tracing::info!("{ring}");
     for Placement { thread, cpus_allowed, .. } in &workers {
         tracing::debug!(thread, ?cpus_allowed, "worker");
@@ -71,7 +71,7 @@ pub(super) fn conduct(mut job: Job, state: Option<State>) -> Result<Ended, Daemo
         (tokio::spawn(socket.serve(sender)), receiver)
     });
     let (server, asked) = asked.unzip();
-    let mut control = Control::new(job, serves, Reach { inbox, board, reporter, signals, trigger_file, uevents });
+    let mut control = Control::new(job, serves, Reach { inbox, watch, reporter, signals, trigger_file, uevents });
     let ended_well = runtime.block_on(control.run(told, heard, asked));
     if let Some(stays) = socket_stays {
         stays.store(control.state_hangs(), Ordering::Release);

@@ -3,14 +3,12 @@
 use std::ffi::OsString;
 use std::future::pending;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, sleep};
 
 use super::alarm::{alarm, at};
-use super::board::Board;
 use super::command::{Order, carry_out};
 use super::driver::{Finish, Told};
 use super::error::DaemonError;
@@ -23,13 +21,17 @@ use super::socket::Asked;
 use super::status::StatusReport;
 use super::trigger_file::TriggerFile;
 use super::uevents::Uevents;
+use super::watch::Watch;
 use super::{Ended, Job, Observer, Reload, engine_settings};
 use crate::config::{TargetSettings, reloadable_change};
 use crate::engine::{Command, Event, Fired, Mode, Outcome, Reason, Settings, Status};
 use crate::vocabulary::RunId;
 
-/// How often status, watchdog and observers are looked after.
+/// How often status and observers are looked after while there is something to see.
 const TICK: Duration = Duration::from_millis(250);
+
+/// How long a status may wait for the data plane to say what it is at now; then what it said last is shown.
+const ANSWER: Duration = Duration::from_millis(250);
 
 /// How long one must wait to try again where the data plane takes nothing.
 const BUSY: Duration = Duration::from_millis(50);
@@ -43,7 +45,7 @@ const LONG_SILENCE: Duration = Duration::from_secs(30);
 /// What the control plane reaches for.
 pub(super) struct Reach {
     pub(super) inbox: Inbox,
-    pub(super) board: Arc<Board>,
+    pub(super) watch: Watch,
     pub(super) reporter: Reporter,
     pub(super) signals: SignalThread,
     pub(super) trigger_file: Option<TriggerFile>,
@@ -60,11 +62,14 @@ pub(super) struct Control {
     /// Not a check: there is state, and triggers count.
     serves: bool,
     inbox: Inbox,
-    board: Arc<Board>,
+    watch: Watch,
     reporter: Reporter,
     service: Service,
     signals: SignalThread,
     trigger_file: Option<TriggerFile>,
+    /// Why a trigger file that was acted on may be there again after a cut: no command runs any more, or each cut would
+    /// bring the next.
+    may_come_back: Option<String>,
     uevents: Option<Uevents>,
     /// When the trigger `after` fires.
     time: Option<Instant>,
@@ -74,6 +79,12 @@ pub(super) struct Control {
     reload: Option<Reload>,
     observer: Option<Observer>,
     stops: u32,
+    /// When status, watchdog and observers are looked after next; `None` while nothing goes on and nobody wants to hear
+    /// of it.
+    next_tick: Option<Instant>,
+    /// Who waits for a status that is asked of the data plane, by which call, and until when.
+    curious: Vec<(u64, oneshot::Sender<Response>)>,
+    answer_by: Option<Instant>,
     /// The state directory did not answer when it was last looked at.
     hung: bool,
 }
@@ -81,7 +92,7 @@ pub(super) struct Control {
 impl Control {
     /// `serves`: there is state, and triggers count.
     pub(super) fn new(job: Job, serves: bool, reach: Reach) -> Control {
-        let Reach { inbox, board, reporter, signals, trigger_file, uevents } = reach;
+        let Reach { inbox, watch, reporter, signals, trigger_file, uevents } = reach;
         let started = Instant::now();
         Control {
             name: job.name,
@@ -93,15 +104,19 @@ impl Control {
             settings: job.settings,
             serves,
             inbox,
-            board,
+            watch,
             reporter,
             service: Service::new(serves),
             signals,
             trigger_file,
+            may_come_back: None,
             uevents,
             reload: job.reload,
             observer: job.observer,
             stops: 0,
+            next_tick: Some(started),
+            curious: Vec::new(),
+            answer_by: None,
             hung: false,
         }
     }
@@ -113,8 +128,6 @@ impl Control {
         mut signals: mpsc::Receiver<i32>,
         mut asked: Option<mpsc::Receiver<Asked>>,
     ) -> Result<(), DaemonError> {
-        let mut tick = interval(self.service.longest_tick().unwrap_or(TICK).min(TICK));
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 told = told.recv() => match told {
@@ -124,7 +137,7 @@ impl Control {
                 },
                 Some(signal) = signals.recv() => self.signal(signal)?,
                 Some((request, respond)) = next(&mut asked) => self.answer(request, respond),
-                () = appeared(&mut self.trigger_file) => self.trigger(Reason::File),
+                () = appeared(&mut self.trigger_file) => self.file_appeared(),
                 why = reset(&mut self.uevents) => self.pass_on(Event::Command(Command::DeviceReset(why))),
                 () = at(self.time) => {
                     self.time = None;
@@ -134,44 +147,85 @@ impl Control {
                     self.end = None;
                     self.stop("the duration is over");
                 }
-                _ = tick.tick() => self.tick()?,
+                () = self.watch.heard() => self.heard(),
+                () = at(self.answer_by) => self.answer_curious(true),
+                () = at(self.next_tick) => self.tick()?,
             }
         }
         self.service.stopping();
         Ok(())
     }
 
+    /// The data plane has answered, or begun to do something.
+    fn heard(&mut self) {
+        self.answer_curious(false);
+        self.look_after_it();
+    }
+
+    /// Ticks from now on, if it did not.
+    fn look_after_it(&mut self) {
+        let soon = Instant::now() + self.service.longest_tick().map_or(TICK, |longest| longest.min(TICK));
+        self.next_tick = Some(self.next_tick.map_or(soon, |next| next.min(soon)));
+    }
+
     fn tick(&mut self) -> Result<(), DaemonError> {
-        let snapshot = self.board.newest();
+        let snapshot = self.watch.newest();
         self.reporter.sample(&snapshot);
         self.service.tick(&snapshot.status);
         let report = self.report();
         if let Some(observer) = &mut self.observer {
             observer(&report);
         }
-        let hangs = hangs_in_words(&snapshot.status, self.board.silence());
+        let silence = self.watch.silence();
+        let hangs = hangs_in_words(&snapshot.status, silence);
         if hangs.is_some() != std::mem::replace(&mut self.hung, hangs.is_some()) {
             tracing::warn!("{}", hangs.as_deref().unwrap_or("the state directory answers again"));
         }
-        let silence = self.board.silence();
         let patience = if self.stops > 1 { SILENCE } else { LONG_SILENCE };
-        match self.stops > 0 && silence > patience {
-            true => Err(DaemonError::Silent { seconds: silence.as_secs(), broken: snapshot.status.findings > 0 }),
-            false => Ok(()),
+        if self.stops > 0 && silence > patience {
+            return Err(DaemonError::Silent { seconds: silence.as_secs(), broken: snapshot.status.findings > 0 });
         }
+        let told = !self.hung && self.service.is_settled(&snapshot.status) && self.reporter.is_settled();
+        self.next_tick = None;
+        match self.stops == 0 && told && self.watch.lie_down() {
+            // Nothing but the watchdog, until the data plane does something.
+            true => self.next_tick = self.service.next_ping().map(Instant::from_std),
+            false => {
+                // For the next tick: a call that is open stands in the way of lying down.
+                self.watch.keep_younger_than(TICK);
+                self.look_after_it();
+            }
+        }
+        Ok(())
     }
 
     /// Whether the state directory does not answer.
-    pub(super) fn state_hangs(&self) -> bool {
-        hangs_in_words(&self.board.newest().status, self.board.silence()).is_some()
+    pub(super) fn state_hangs(&mut self) -> bool {
+        hangs_in_words(&self.watch.newest().status, self.watch.silence()).is_some()
     }
 
     /// What the data plane put up last, and whether it still does.
-    fn report(&self) -> StatusReport {
-        let snapshot = self.board.newest();
+    fn report(&mut self) -> StatusReport {
+        let snapshot = self.watch.newest();
         let mut report = self.reporter.report(&snapshot);
-        report.warnings.extend(hangs_in_words(&snapshot.status, self.board.silence()));
+        report.warnings.extend(hangs_in_words(&snapshot.status, self.watch.silence()));
         report
+    }
+
+    /// Answers those whose call the data plane has answered; all of them when it takes too long.
+    fn answer_curious(&mut self, all: bool) {
+        let waiting = std::mem::take(&mut self.curious);
+        let (ready, waiting) = waiting.into_iter().partition(|(call, _)| all || self.watch.is_answered(*call));
+        self.curious = waiting;
+        self.answer_by = self.answer_by.filter(|_| !self.curious.is_empty());
+        let ready: Vec<(u64, oneshot::Sender<Response>)> = ready;
+        if !ready.is_empty() {
+            self.reporter.sample(&self.watch.newest());
+        }
+        for (_, respond) in ready {
+            let status = Box::new(self.report());
+            deliver(respond, Response::Status { status });
+        }
     }
 
     fn signal(&mut self, signal: i32) -> Result<(), DaemonError> {
@@ -205,8 +259,20 @@ impl Control {
     fn stop(&mut self, why: &str) {
         tracing::info!("{why}");
         self.stops = self.stops.max(1);
+        self.look_after_it();
         self.service.stopping();
         self.pass_on(Event::Command(Command::Stop));
+    }
+
+    /// The file is unlinked. Its directory is flushed here while the ledger is saved and the event log flushed elsewhere;
+    /// the command is started here too, so it comes after this.
+    fn file_appeared(&mut self) {
+        self.trigger(Reason::File);
+        let durable = self.trigger_file.as_ref().map_or(Ok(()), TriggerFile::make_durable);
+        if let Err(why) = durable {
+            tracing::error!("{why}");
+            self.may_come_back = Some(why);
+        }
     }
 
     fn trigger(&mut self, reason: Reason) {
@@ -236,7 +302,11 @@ impl Control {
             Err(unheard) => Response::Refused { message: unheard.to_string() },
         };
         let response = match request {
-            Request::Status => Response::Status { status: Box::new(self.report()) },
+            Request::Status => {
+                self.curious.push((self.watch.call(), respond));
+                self.answer_by.get_or_insert(Instant::now() + ANSWER);
+                return self.answer_curious(false);
+            }
             Request::Trigger => ask(Command::Trigger(Reason::Control), "triggered"),
             Request::Pause => ask(Command::Pause, "paused"),
             Request::Resume => ask(Command::Resume, "resumed"),
@@ -249,9 +319,7 @@ impl Control {
                 Err(why) => Response::Refused { message: format!("the settings stay as they were: {why}") },
             },
         };
-        if respond.send(response).is_err() {
-            tracing::debug!("whoever asked has gone");
-        }
+        deliver(respond, response);
     }
 
     /// Takes new settings over, all or none.
@@ -283,9 +351,13 @@ impl Control {
         Ok(())
     }
 
-    /// The ledger is durable and the trigger on record: runs the command.
+    /// The ledger is durable and the trigger on record: runs the command, unless a trigger file may come back.
     fn fire(&self, reason: &Reason, state_file: Option<&Path>) {
         let trigger = &self.settings.trigger;
+        if let Some(why) = &self.may_come_back {
+            tracing::error!("the trigger's command does not run");
+            return self.pass_on(Event::Fired(Fired::Failed(format!("it did not run: {why}"))));
+        }
         let Some(argv) = trigger.command.clone().filter(|_| self.serves) else {
             return self.pass_on(Event::Fired(Fired::Done));
         };
@@ -319,6 +391,12 @@ impl Control {
         }
         tracing::info!("ended with exit status {}", outcome.exit_code());
         Ended { outcome, judgement, warnings: status.warnings.clone(), status }
+    }
+}
+
+fn deliver(respond: oneshot::Sender<Response>, response: Response) {
+    if respond.send(response).is_err() {
+        tracing::debug!("whoever asked has gone");
     }
 }
 

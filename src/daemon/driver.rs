@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use tokio::sync::mpsc;
 
-use super::board::{self, Board, Snapshot, Stopwatches};
+use super::board::{self, Board, Heard, Snapshot, Stopwatches};
 use super::clock::Clock;
 use super::error::DaemonError;
 use super::journal::Journal;
@@ -24,9 +24,6 @@ use crate::report::Judgement;
 use crate::ring::{Buffer, Completion, IoFailure, Kind, Ring, Token};
 use crate::tag::{Inspector, Verdict};
 use crate::vocabulary::{Geometry, RunId};
-
-/// Longest sleep: the status is put up this often when nothing happens.
-const HOUSEKEEPING: Duration = Duration::from_millis(250);
 
 /// The flush's name in the ring; an operation's is its number.
 pub(super) const FLUSH: Token = Token(u32::MAX);
@@ -84,8 +81,15 @@ pub(super) struct Driver {
     pub(super) sealed: Vec<SealDone>,
     pub(super) verified: Vec<VerifyDone>,
     pub(super) events: Vec<Event>,
-    /// When the status was last put up.
+    /// When the status was last put up, and whether anything was done or heard since.
     pub(super) published: Option<Instant>,
+    pub(super) unpublished: bool,
+    /// A trigger's command that waits for the trigger to be on record, and since when.
+    pub(super) firing: Option<(Reason, Instant)>,
+    /// After so long it does not run.
+    pub(super) deadline: Duration,
+    /// The calls for a status that this turn answers.
+    pub(super) heard: Heard,
 }
 
 impl Driver {
@@ -93,26 +97,30 @@ impl Driver {
     pub(super) fn run(mut self) -> Result<Finish, DaemonError> {
         let (mut actions, mut landed) = (Vec::new(), Vec::new());
         let mut started = false;
+        self.heard = self.board.turns();
         loop {
             self.collect()?;
             let now = self.clock.now();
             self.engine.step(now, &self.events, &mut actions);
+            self.unpublished |= !self.events.is_empty() || !actions.is_empty();
             self.events.clear();
             if let Some(outcome) = self.perform(&mut actions)? {
                 return Ok(self.finish(outcome));
             }
             self.seal.submit(&mut self.seal_jobs);
             self.verify.submit(&mut self.verify_jobs);
-            if !std::mem::replace(&mut started, true) {
+            let first = !std::mem::replace(&mut started, true);
+            if first || self.board.awaited(self.heard) || self.publish_in() == Some(Duration::ZERO) {
                 self.publish();
+            }
+            if first {
                 self.tell(Told::Started)?;
             }
             let timeout = self.patience();
-            self.ring.reap(&mut landed, Some(timeout)).map_err(DaemonError::RingFailed)?;
+            self.board.rests();
+            self.ring.reap(&mut landed, timeout).map_err(DaemonError::RingFailed)?;
+            self.heard = self.board.turns();
             landed.drain(..).for_each(|completion| self.land(completion));
-            if self.published.is_none_or(|last| last.elapsed() >= board::INTERVAL) {
-                self.publish();
-            }
         }
     }
 
@@ -140,7 +148,7 @@ impl Driver {
             }
             self.events.push(event);
         }
-        Ok(())
+        self.fire_once_recorded()
     }
 
     fn look_taken(&mut self, done: VerifyDone) {
@@ -191,19 +199,26 @@ impl Driver {
         self.buffers[op.0 as usize].take().unwrap_or_else(|| panic!("{op:?} has its buffer when it is used"))
     }
 
-    /// How long to wait for something to happen.
-    fn patience(&self) -> Duration {
+    /// How long to wait for something to happen; `None` for as long as it takes.
+    fn patience(&self) -> Option<Duration> {
         // Inline pools have their results ready, and wake nobody.
         let inline = |outstanding: usize, alive: usize| outstanding > 0 && alive == 0;
         if !self.events.is_empty()
             || inline(self.seal.outstanding(), self.seal.alive())
             || inline(self.verify.outstanding(), self.verify.alive())
         {
-            return Duration::ZERO;
+            return Some(Duration::ZERO);
         }
         let now = self.clock.now().mono_ns;
         let wake = self.engine.next_wake().map(|wake| Duration::from_nanos(wake.saturating_sub(now)));
-        wake.map_or(HOUSEKEEPING, |wake| wake.min(HOUSEKEEPING))
+        let firing = self.firing.as_ref().map(|(_, since)| self.deadline.saturating_sub(since.elapsed()));
+        [wake, self.publish_in(), firing].into_iter().flatten().min()
+    }
+
+    /// How long until the status is to be put up; `None` while it would say nothing new.
+    fn publish_in(&self) -> Option<Duration> {
+        let since = self.published.map_or(board::INTERVAL, |last| last.elapsed());
+        self.unpublished.then(|| board::INTERVAL.saturating_sub(since))
     }
 
     pub(super) fn warn(&mut self, warning: String) {
@@ -230,7 +245,7 @@ impl Driver {
     }
 
     fn publish(&mut self) {
-        self.board.put(self.snapshot());
+        self.unpublished = !self.board.put(self.snapshot(), self.heard);
         self.published = Some(Instant::now());
     }
 
@@ -239,7 +254,8 @@ impl Driver {
         // Nobody reads what is asked from here on, though the kernel may hold the process for long: it is to be refused.
         self.inbox = crossbeam_channel::never();
         // Where the ledger's save hangs the event log would hang too, and with it the end.
-        let state_hangs = self.engine.status().stuck_save_s.is_some();
+        let log_hangs = self.journal.as_mut().is_some_and(Journal::settles_beside);
+        let state_hangs = self.engine.status().stuck_save_s.is_some() || log_hangs;
         if let Some(journal) = self.journal.as_mut().filter(|_| !state_hangs) {
             journal
                 .note(&super::notes::Note::Ended { outcome: format!("{outcome:?}"), exit_code: outcome.exit_code() });

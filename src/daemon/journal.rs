@@ -4,11 +4,14 @@
 //! from being told again. A cut anywhere in between tells the finding once more; in another order it could be forgotten.
 //!
 //! Lines are made durable together, by [`Journal::settle`], before anything acts on them: a thousand findings of one
-//! check cost one flush of the log, not a thousand.
+//! check cost one flush of the log, not a thousand. The line of a trigger is made durable beside everything else, by
+//! [`Journal::settle_beside`]: nothing but the trigger's command acts on it, and the disk under test need not wait.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use crossbeam_channel::TryRecvError;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -18,6 +21,7 @@ use super::exhibit::Exhibit;
 use super::known::Known;
 use super::neighbours::Neighbours;
 use super::notes::{Note, boot_id};
+use super::scribe::Scribe;
 use crate::engine::Record;
 use crate::ledger::state_dir::{Layout, replace_durably};
 use crate::report::event_log::{EventLog, LogError};
@@ -36,6 +40,12 @@ pub(super) struct Journal {
     lost: bool,
     /// Keys of findings among them.
     reported: Vec<FindingKey>,
+    /// Why lines that were noted since this was last taken are not on record.
+    unrecorded: Option<String>,
+    /// Flushes the log beside; none where everything is flushed in place.
+    pub(super) scribe: Option<Scribe>,
+    /// The lines that it is at.
+    beside: Option<Vec<Value>>,
     latched: bool,
     boot_id: Option<String>,
     /// Who looks, at what; known once the ring is open.
@@ -66,6 +76,9 @@ impl Journal {
             unsettled: Vec::new(),
             lost: false,
             reported: Vec::new(),
+            unrecorded: None,
+            scribe: None,
+            beside: None,
             latched: false,
             boot_id: boot_id(),
             context: None,
@@ -109,6 +122,7 @@ impl Journal {
     /// # Errors
     /// In words. The events are not, or not for certain, durable; nothing may act on them.
     pub(super) fn settle(&mut self) -> Result<(), String> {
+        self.settles_beside();
         if self.unsettled.is_empty() {
             return Ok(());
         }
@@ -127,10 +141,45 @@ impl Journal {
         if let Err(error) = settled {
             let why = chain(&error);
             self.trouble("the event log is not durable", &error);
+            self.unrecorded.get_or_insert_with(|| why.clone());
             return Err(why);
         }
         self.remember(&keys);
         Ok(())
+    }
+
+    /// Begins to make durable what was noted, on the scribe's thread. Where that cannot be, it is left to the next
+    /// [`Journal::settle`], which comes before whatever acts on it.
+    pub(super) fn settle_beside(&mut self) {
+        let plain = !self.lost && self.reported.is_empty() && !self.settles_beside();
+        let Some(scribe) = self.scribe.as_ref().filter(|_| plain && !self.unsettled.is_empty()) else { return };
+        let Some(flush) = self.log.flush_beside() else { return };
+        if scribe.jobs.try_send(Box::new(flush)).is_ok() {
+            self.beside = Some(std::mem::take(&mut self.unsettled));
+        }
+    }
+
+    /// Whether lines are still being made durable beside. Once they are not, they are durable, or noted anew for the next
+    /// settlement.
+    pub(super) fn settles_beside(&mut self) -> bool {
+        let (Some(scribe), Some(_)) = (&self.scribe, &self.beside) else { return false };
+        let ended = match scribe.done.try_recv() {
+            Err(TryRecvError::Empty) => return true,
+            Err(TryRecvError::Disconnected) => Err(io::Error::other("its thread died")),
+            Ok(ended) => ended,
+        };
+        let lines = self.beside.take().expect("looked at above");
+        if let Err(error) = ended {
+            tracing::error!("the event log is not durable: {error}: trying once more");
+            self.unsettled.splice(0..0, lines);
+            self.lost = true;
+        }
+        false
+    }
+
+    /// Why something that was noted since the last time is not on record, whoever's settlement it was that failed.
+    pub(super) fn take_unrecorded(&mut self) -> Option<String> {
+        self.unrecorded.take()
     }
 
     fn append_durable(&mut self, lines: &[Value]) -> Result<(), LogError> {
@@ -269,3 +318,6 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }
+
+#[cfg(test)]
+mod tests;

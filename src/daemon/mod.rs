@@ -38,8 +38,10 @@ mod journal;
 mod neighbours;
 mod notes;
 mod saver;
+mod scribe;
 mod start;
 mod suspects;
+mod watch;
 mod work;
 
 mod alarm;
@@ -74,7 +76,7 @@ pub use status::{Latencies, Latency, Rates, RingReport, StatusReport, WorkerRepo
 /// Reads the configuration again and gives the target's settings, or says in words why they are bad.
 pub type Reload = Box<dyn Fn() -> Result<TargetSettings, String> + Send>;
 
-/// Called on the control plane about four times a second: a progress bar.
+/// Called on the control plane about four times a second while something goes on: a progress bar.
 pub type Observer = Box<dyn FnMut(&StatusReport) + Send>;
 
 /// What is to be done to a target.

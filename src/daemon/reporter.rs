@@ -1,7 +1,7 @@
 //! Makes the status that people see of what the data plane puts up.
 
 use std::collections::VecDeque;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Job;
 use super::board::Snapshot;
@@ -11,6 +11,9 @@ use crate::ring::Description;
 
 /// Rates are taken over this, in seconds.
 const OVER_S: f64 = 1.0;
+
+/// Between two samples at least, however often somebody asks.
+const APART: Duration = Duration::from_millis(20);
 
 pub(super) struct Reporter {
     fixed: StatusReport,
@@ -47,13 +50,23 @@ impl Reporter {
         Reporter { fixed, started: Instant::now(), samples: VecDeque::new(), warnings }
     }
 
-    /// Takes a sample for the rates. To be called a few times a second.
+    /// Takes a sample for the rates. To be called a few times a second while something goes on.
     pub(super) fn sample(&mut self, snapshot: &Snapshot) {
         let now = Instant::now();
+        if self.samples.back().is_some_and(|(at, ..)| now.duration_since(*at) < APART) {
+            return;
+        }
         self.samples.push_back((now, snapshot.status.bytes.written, snapshot.status.bytes.verified));
         while self.samples.get(1).is_some_and(|(at, ..)| now.duration_since(*at).as_secs_f64() >= OVER_S) {
             self.samples.pop_front();
         }
+    }
+
+    /// Nothing has moved for as long as rates are taken over: another sample would say the same.
+    pub(super) fn is_settled(&self) -> bool {
+        let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else { return false };
+        let still = (first.1, first.2) == (last.1, last.2);
+        still && last.0.duration_since(first.0).as_secs_f64() >= OVER_S
     }
 
     pub(super) fn report(&self, snapshot: &Snapshot) -> StatusReport {

@@ -32,7 +32,7 @@ impl Service {
         self.say(&[NotifyState::Stopping]);
     }
 
-    /// To be called a few times a second.
+    /// To be called a few times a second while something goes on, and at [`Service::next_ping`].
     pub(super) fn tick(&mut self, status: &Status) {
         let now = Instant::now();
         if self.watchdog.is_some_and(|every| now.duration_since(self.pinged) >= every) {
@@ -55,7 +55,17 @@ impl Service {
         }
     }
 
-    /// How often [`Service::tick`] must come at least.
+    /// Whether systemd knows what there is to know.
+    pub(super) fn is_settled(&self, status: &Status) -> bool {
+        self.said.as_ref().is_some_and(|(_, said)| *said == in_words(status))
+    }
+
+    /// When the watchdog wants to hear from us next.
+    pub(super) fn next_ping(&self) -> Option<Instant> {
+        self.watchdog.map(|every| self.pinged + every)
+    }
+
+    /// How often [`Service::tick`] must come at least while something goes on.
     pub(super) fn longest_tick(&self) -> Option<Duration> {
         self.watchdog.map(|every| (every / 2).max(Duration::from_millis(1)))
     }

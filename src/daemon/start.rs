@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use tokio::sync::mpsc;
 
 use super::Job;
-use super::board::{Board, Stopwatches};
+use super::board::{Board, Heard, Stopwatches};
 use super::clock::Clock;
 use super::context::Context;
 use super::driver::{Driver, Finish, Told};
@@ -18,7 +19,9 @@ use super::journal::Journal;
 use super::neighbours::Neighbours;
 use super::notes::{Note, boot_id};
 use super::saver::{Books, Saver};
+use super::scribe::Scribe;
 use super::suspects::Suspects;
+use super::watch::Watch;
 use super::work::{SealJob, VerifyJob, seal, verify};
 use crate::engine::{Engine, Startup};
 use crate::pool::{Placement, Pool, Spec};
@@ -32,7 +35,7 @@ const TOLD: usize = 16;
 pub(super) struct DataPlane {
     pub(super) inbox: Inbox,
     pub(super) told: mpsc::Receiver<Told>,
-    pub(super) board: Arc<Board>,
+    pub(super) watch: Watch,
     pub(super) ring: Description,
     pub(super) workers: Vec<Placement>,
     pub(super) thread: RingThread,
@@ -70,7 +73,7 @@ pub(super) fn start(
     job: &mut Job,
     file: File,
     books: Option<Books>,
-    journal: Option<Journal>,
+    mut journal: Option<Journal>,
 ) -> Result<DataPlane, DaemonError> {
     let (geometry, run_id) = (job.target.geometry, job.target.run_id);
     let engine = engine(job);
@@ -104,9 +107,15 @@ pub(super) fn start(
     let verify_pool = Pool::start(verify_spec, move |job: VerifyJob| verify(&inspector, job), verify_bell)?;
     let workers = seal_pool.placements().into_iter().chain(verify_pool.placements()).collect();
     let saver = books.map(|books| Saver::start(books, ring.waker())).transpose()?;
-    let (inbox, receiver) = Inbox::new(ring.waker());
+    let waker = ring.waker();
+    if let Some(journal) = &mut journal {
+        let waker = waker.clone();
+        let scribe = Scribe::start(move || waker.wake());
+        journal.scribe = Some(scribe.map_err(|source| DaemonError::Resources { what: "thread log/0", source })?);
+    }
+    let (inbox, receiver) = Inbox::new(waker.clone());
     let (sender, told) = mpsc::channel(TOLD);
-    let board = Arc::new(Board::default());
+    let board = Arc::new(Board::new());
     let neighbours = journal.as_ref().map(|_| Neighbours::new(beside, geometry));
     let mut driver = Driver {
         seal: seal_pool,
@@ -136,6 +145,10 @@ pub(super) fn start(
         verified: Vec::new(),
         events: Vec::new(),
         published: None,
+        unpublished: false,
+        firing: None,
+        deadline: Duration::from_nanos(job.engine.deadline_ns),
+        heard: Heard::default(),
         engine,
     };
     introduce(&mut driver, job, &description);
@@ -147,7 +160,7 @@ pub(super) fn start(
     });
     let thread = thread.map_err(|source| DaemonError::Resources { what: "thread ring/0", source })?;
     let thread = RingThread { thread, finish };
-    Ok(DataPlane { inbox, told, board, ring: description, workers, thread })
+    Ok(DataPlane { inbox, told, watch: Watch::new(board, waker), ring: description, workers, thread })
 }
 
 fn engine(job: &mut Job) -> Engine {
@@ -191,4 +204,6 @@ fn introduce(driver: &mut Driver, job: &Job, ring: &Description) {
     for text in job.remarks.iter().chain(&job.target.warnings) {
         journal.note(&Note::Remark { text });
     }
+    // Reading acts on none of it. What is written comes after the epoch's own line, whose flush covers these too.
+    journal.settle_beside();
 }

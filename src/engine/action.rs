@@ -117,7 +117,7 @@ pub enum Record {
         /// I/Os past their deadline.
         stuck: u32,
     },
-    /// A trigger is being acted on.
+    /// A trigger is being acted on: its ledger is saved from here on, its command runs once both are durable.
     Triggered {
         /// Why.
         reason: Reason,
@@ -174,7 +174,7 @@ impl std::fmt::Display for Record {
                 let s = if *stuck == 1 { "" } else { "s" };
                 write!(f, "not waiting for {stuck} I/O{s} that do not return, nor flushing behind them")
             }
-            Record::Triggered { reason } => write!(f, "triggered ({reason}): the ledger is saved"),
+            Record::Triggered { reason } => write!(f, "triggered ({reason})"),
             Record::CommandEnded { how } => write!(f, "the trigger's command: {how}"),
             Record::DeviceReset { why } => write!(f, "the device was reset: {why}"),
             Record::PassWritten { pass } => write!(f, "pass {pass} is written"),

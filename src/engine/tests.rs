@@ -3,6 +3,7 @@
 mod checks;
 mod doubts;
 mod resets;
+mod triggers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -26,6 +26,8 @@ pub(super) struct Trigger {
     pub(super) reason: Reason,
     stage: TriggerStage,
     tries: u32,
+    /// The reason that is on record, or about to be.
+    recorded: Option<Reason>,
 }
 
 impl TriggerStage {
@@ -36,6 +38,14 @@ impl TriggerStage {
 }
 
 impl Trigger {
+    /// Puts on record what it is about to do, once for each reason.
+    fn record(&mut self, actions: &mut Vec<Action>) {
+        if self.recorded.as_ref() != Some(&self.reason) {
+            self.recorded = Some(self.reason.clone());
+            actions.push(Action::Record(Record::Triggered { reason: self.reason.clone() }));
+        }
+    }
+
     /// It waits for a save, its own or the one before.
     pub(super) fn is_saving(&self) -> bool {
         matches!(self.stage, TriggerStage::Saving(_))
@@ -61,7 +71,7 @@ impl Engine {
                 trigger.reason = reason;
             }
         } else if !matches!(self.phase, Phase::Closing { .. } | Phase::Ended) {
-            self.trigger = Some(Trigger { reason, stage: TriggerStage::Begun, tries: 0 });
+            self.trigger = Some(Trigger { reason, stage: TriggerStage::Begun, tries: 0, recorded: None });
         }
     }
 
@@ -128,6 +138,8 @@ impl Engine {
             trigger.stage = TriggerStage::Saving(None);
         }
         if trigger.stage == TriggerStage::Saving(None) && !self.saves.in_flight() {
+            // Before the save, so that the line becomes durable while the ledger does: neither needs the other.
+            trigger.record(actions);
             let ledger = self.ledger.as_ref().expect("running");
             let reserved = ledger.reserved();
             let number = self.saves.submit(ledger, reserved, false, now, actions);
@@ -179,7 +191,7 @@ impl Engine {
         if let Some(ledger) = self.ledger.as_mut().filter(|_| self.settings.trigger_command) {
             ledger.distrust_window();
         }
-        actions.push(Action::Record(Record::Triggered { reason: trigger.reason.clone() }));
+        trigger.record(actions);
         actions.push(Action::Fire(trigger.reason.clone()));
     }
 

@@ -13,7 +13,9 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Read},
     os::unix::fs::{FileExt, OpenOptionsExt},
+    panic::resume_unwind,
     path::{Path, PathBuf},
+    thread,
 };
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
@@ -86,8 +88,12 @@ impl Store {
     /// # Errors
     /// When a slot cannot be created, opened or given its space. A slot that cannot be read is a [`SlotBytes`].
     pub fn open(dir: &Path) -> Result<(Store, [SlotBytes; 2]), StoreError> {
-        let [(zero, zero_bytes), (one, one_bytes)] =
-            [open_and_read(dir, SlotIndex::Zero)?, open_and_read(dir, SlotIndex::One)?];
+        // At the same time: each waits for the disk, and after a cut the first read of the target waits for both.
+        let [zero, one] = thread::scope(|scope| {
+            let one = scope.spawn(|| open_and_read(dir, SlotIndex::One));
+            [open_and_read(dir, SlotIndex::Zero), one.join().unwrap_or_else(|panic| resume_unwind(panic))]
+        });
+        let [(zero, zero_bytes), (one, one_bytes)] = [zero?, one?];
         sync_dir(dir).map_err(|source| StoreError::Open { path: dir.to_owned(), source })?;
         let store = Store { dir: dir.to_owned(), files: [Some(zero), Some(one)], newest: None };
         Ok((store, [zero_bytes, one_bytes]))

@@ -98,7 +98,12 @@ impl<Job, Done> Worker<Job, Done> {
                 }
                 Err(RecvTimeoutError::Disconnected) => return End::Counted,
                 Err(RecvTimeoutError::Timeout) if self.leave() => return End::Left,
-                Err(RecvTimeoutError::Timeout) => {}
+                // The last one stays, and sleeps until there is work: an idle daemon wakes up for nothing.
+                Err(RecvTimeoutError::Timeout) => {
+                    if !self.inbox.recv().is_ok_and(|batch| self.do_batch(batch)) {
+                        return End::Counted;
+                    }
+                }
             }
         }
     }

@@ -17,6 +17,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -83,6 +84,8 @@ pub enum LogError {
 pub struct EventLog {
     dir: PathBuf,
     file: Option<File>,
+    /// The same file opened once more, with `file`: see [`EventLog::flush_beside`].
+    twin: Option<Arc<File>>,
     length: u64,
     next: u64,
     /// The file does not end with a newline: the next line begins with one.
@@ -125,6 +128,7 @@ impl EventLog {
         let mut log = EventLog {
             dir: dir.to_owned(),
             file: None,
+            twin: None,
             length: 0,
             next: found.last.unwrap_or(0) + behind_last + 1,
             torn: false,
@@ -201,12 +205,25 @@ impl EventLog {
         })
     }
 
+    /// A flush of everything appended so far that may go on, on any thread, while lines are appended and flushed here.
+    /// `None` where only [`EventLog::flush`] will do: something was lost, or nothing can be opened.
+    ///
+    /// It has an open file of its own. The kernel tells a failed write-back once to each: over one shared file either
+    /// flush could take the other's failure away, and the other would succeed over lines that are lost.
+    #[must_use]
+    pub fn flush_beside(&self) -> Option<impl FnOnce() -> io::Result<()> + Send + use<>> {
+        let twin = Arc::clone(self.twin.as_ref().filter(|_| !self.torn && !self.flush_failed && self.file.is_some())?);
+        Some(move || twin.sync_data())
+    }
+
     fn file(&mut self) -> io::Result<&mut File> {
         if self.file.is_none() {
             let path = self.dir.join(names::EVENTS);
             let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
             sync_dir(&self.dir)?;
             self.length = file.metadata()?.len();
+            // Before anything is appended through either: it hears of whatever happens to that.
+            self.twin = File::open(self.dir.join(names::EVENTS)).ok().map(Arc::new);
             self.file = Some(file);
         }
         Ok(self.file.as_mut().expect("opened above"))

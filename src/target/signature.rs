@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
 
 use serde::Deserialize;
 
@@ -43,8 +44,13 @@ pub(crate) fn probe(path: &Path) -> Result<Vec<Signature>, String> {
 fn probe_with(path: &Path, tools: &[PathBuf]) -> Result<Vec<Signature>, String> {
     // An absolute path is never taken for an option.
     let path = std::fs::canonicalize(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let wipefs = find("wipefs", tools).map(|tool| run(&tool, &["-n", "-J"], &path)).transpose()?;
-    let blkid = find("blkid", tools).map(|tool| run(&tool, &["-p", "-o", "export"], &path)).transpose()?;
+    // At the same time: after a cut the first read waits for both.
+    let (wipefs, blkid) = thread::scope(|scope| {
+        let wipefs = scope.spawn(|| find("wipefs", tools).map(|tool| run(&tool, &["-n", "-J"], &path)).transpose());
+        let blkid = find("blkid", tools).map(|tool| run(&tool, &["-p", "-o", "export"], &path)).transpose();
+        (wipefs.join().unwrap_or_else(|_| Err("the thread that asks wipefs died".into())), blkid)
+    });
+    let (wipefs, blkid) = (wipefs?, blkid?);
     if wipefs.is_none() && blkid.is_none() {
         return Err("neither wipefs nor blkid was found: install util-linux".into());
     }

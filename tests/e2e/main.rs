@@ -11,6 +11,7 @@ mod decoder;
 mod evidence;
 mod frozen;
 mod grid;
+mod idle;
 mod kill;
 mod ledger_table;
 mod ledgers;
