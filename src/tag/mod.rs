@@ -10,6 +10,7 @@ mod format;
 mod inspect;
 mod payload;
 mod seal;
+mod span;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -17,4 +18,5 @@ mod verdict;
 pub use format::{DIGEST, MAGIC, TAG_SIZE, Tag, UNTOLD_BY_ISSUE, VERSION, checksum_holds, field_at, seal_atom};
 pub use inspect::{Inspector, contents_hash};
 pub use seal::Sealer;
+pub use span::{Inspections, Span};
 pub use verdict::{Broken, Claims, Class, Inspection, Verdict};
