@@ -49,6 +49,9 @@ impl Driver {
             Action::Flush => self.ring.submit(Request { token: FLUSH, kind: Kind::Flush, buffer: None }),
             Action::Inspect(op, legal) => self.look(op, Look::Judge(Box::new(legal))),
             Action::Survey(op, block) => self.look(op, Look::Hear(block)),
+            Action::ReadSpan(id, span) => self.read_span(id, span),
+            Action::InspectSpan(id, by) => self.inspect_span(id, by),
+            Action::SurveySpan(id) => self.survey_span(id),
             Action::Save(checkpoint) => {
                 let saver = self.saver.as_mut();
                 saver.ok_or_else(|| DaemonError::Internal("a check saves nothing".to_owned()))?.save(checkpoint)?;
@@ -84,6 +87,9 @@ impl Driver {
         if matches!(record, Record::StateDistrusted { .. } | Record::DeviceReset { .. }) {
             // What was seen so far is judged anew.
             self.suspects.clear();
+        }
+        if matches!(record, Record::EpochBegan { .. }) {
+            self.wide.let_go();
         }
         let only_the_command_acts_on_it = matches!(record, Record::Triggered { .. });
         if only_the_command_acts_on_it {

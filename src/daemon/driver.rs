@@ -17,6 +17,7 @@ use super::journal::Journal;
 use super::neighbours::Neighbours;
 use super::saver::Saver;
 use super::suspects::Suspects;
+use super::wide::Wide;
 use super::work::{SealDone, SealJob, Seen, VerifyDone, VerifyJob};
 use crate::engine::{Engine, Event, Fault, OnFinding, OpId, Outcome, Reason};
 use crate::pool::Pool;
@@ -55,6 +56,7 @@ pub(super) struct Driver {
     pub(super) ring: Box<dyn Ring>,
     /// By operation; `None` while a worker or the ring has it.
     pub(super) buffers: Vec<Option<Buffer>>,
+    pub(super) wide: Wide,
     /// `None` where nothing may be written.
     pub(super) saver: Option<Saver>,
     pub(super) journal: Option<Journal>,
@@ -163,14 +165,19 @@ impl Driver {
                 self.events.push(Event::Inspected(op, inspection));
             }
             Seen::Heard(claims) => self.events.push(Event::Surveyed(op, claims)),
+            Seen::JudgedSpan(inspections, suspects) => self.span_judged(op, inspections, suspects),
+            Seen::HeardSpan(claims) => self.span_heard(op, claims),
         }
         self.give_back(op, buffer);
     }
 
     /// A request has ended.
     fn land(&mut self, completion: Completion) {
+        self.stopwatches.record(completion.kind, completion.latency);
+        if let Some(id) = self.wide.id(completion.token.0) {
+            return self.span_landed(id, completion);
+        }
         let Completion { token, kind, buffer, result, latency } = completion;
-        self.stopwatches.record(kind, latency);
         let op = OpId(token.0);
         if let Kind::Read { offset } = kind {
             let latency_ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
@@ -191,6 +198,9 @@ impl Driver {
     }
 
     pub(super) fn give_back(&mut self, op: OpId, buffer: Buffer) {
+        if let Some(id) = self.wide.id(op.0) {
+            return self.wide.give_back(id, buffer);
+        }
         let before = self.buffers[op.0 as usize].replace(buffer);
         assert!(before.is_none(), "{op:?} has one buffer");
     }
@@ -281,6 +291,6 @@ impl Driver {
 }
 
 /// In the engine's words.
-fn fault(failure: &IoFailure) -> Fault {
+pub(super) fn fault(failure: &IoFailure) -> Fault {
     Fault { errno: failure.errno, end_of_file: failure.end_of_file, message: failure.to_string() }
 }

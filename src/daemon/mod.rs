@@ -56,6 +56,7 @@ mod socket;
 mod socket_path;
 mod trigger_file;
 mod uevents;
+mod wide;
 
 use std::time::Duration;
 

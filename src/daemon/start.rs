@@ -22,6 +22,7 @@ use super::saver::{Books, Saver};
 use super::scribe::Scribe;
 use super::suspects::Suspects;
 use super::watch::Watch;
+use super::wide::Wide;
 use super::work::{SealJob, VerifyJob, seal, verify};
 use crate::engine::{Engine, Startup};
 use crate::pool::{Placement, Pool, Spec};
@@ -77,10 +78,11 @@ pub(super) fn start(
 ) -> Result<DataPlane, DaemonError> {
     let (geometry, run_id) = (job.target.geometry, job.target.run_id);
     let engine = engine(job);
-    let operations = engine.operations();
+    let (operations, spans) = (engine.operations(), engine.spans());
+    let most_bytes = job.engine.span_bytes as usize;
     let config = ring::Config {
-        // Each operation has one request at the most; then the flush.
-        depth: operations + 1,
+        // Each operation and each span has one request at the most; then the flush.
+        depth: operations + spans + 1,
         buffers: operations,
         buffer_size: geometry.block_size,
         engine: job.ring,
@@ -95,7 +97,7 @@ pub(super) fn start(
         name,
         threads: threads as usize,
         cpus: cpus.clone(),
-        capacity: operations as usize,
+        capacity: (operations + spans) as usize,
     };
     let (seal_spec, verify_spec) = (
         spec("seal", settings.seal.threads, &settings.seal.cpus),
@@ -122,6 +124,7 @@ pub(super) fn start(
         verify: verify_pool,
         ring,
         buffers: buffers.into_iter().map(Some).collect(),
+        wide: Wide::new(spans, operations, most_bytes),
         saver,
         journal,
         suspects: Suspects::default(),

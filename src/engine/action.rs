@@ -1,10 +1,13 @@
 //! What the engine wants done. The shell does it, in this order within one step, and answers with events.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::event::{OpId, Reason};
-use crate::ledger::{Checkpoint, Legal};
+use super::event::{OpId, Reason, SpanId};
+use crate::ledger::{Checkpoint, Legal, Recovered};
 use crate::report::{Finding, Judgement};
+use crate::tag::Span;
 use crate::vocabulary::{Block, Claim, Promise, Seq};
 
 /// One thing to do.
@@ -27,6 +30,13 @@ pub enum Action {
     Inspect(OpId, Legal),
     /// Hear the witnesses in what was read. Answered by `Surveyed`.
     Survey(OpId, Block),
+    /// Poison the span's buffer, then read these adjacent blocks into it, past all caches of ours. Answered by
+    /// `ReadSpan`.
+    ReadSpan(SpanId, Span),
+    /// Judge each block of the span that was read and asked for, by what may be in it. Answered by `InspectedSpan`.
+    InspectSpan(SpanId, Arc<Recovered>),
+    /// Hear the witnesses in each block of the span that was read and asked for. Answered by `SurveyedSpan`.
+    SurveySpan(SpanId),
     /// Make what has completed durable (fdatasync). Answered by `Flushed`. At most one is in flight.
     Flush,
     /// Write this checkpoint to the slot that is not the newest durable one. Answered by `Saved`. At most one is in
@@ -94,12 +104,29 @@ pub enum Record {
         /// In words.
         why: String,
     },
+    /// A read of several adjacent blocks failed, or has not returned in time. Nothing was seen of them, and each is read
+    /// again alone: what is wrong with one of them is told of that one.
+    ReadFailedBeside {
+        /// The first of them.
+        block: Block,
+        /// How many.
+        blocks: u32,
+        /// Where the read began.
+        offset: u64,
+        /// In words.
+        why: String,
+        /// How many such reads there were since the start. From the 257th on only each power of two is recorded.
+        nth: u64,
+    },
     /// An I/O that was reported as stuck has returned; how, is for its own record to say.
     IoReturned {
         /// "read", "write" or "flush".
         operation: &'static str,
         /// Where; a flush is nowhere.
         block: Option<Block>,
+        /// Of a read of several adjacent blocks, how many.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        blocks: Option<u32>,
         /// The same in bytes.
         offset: Option<u64>,
         /// How long it took, in milliseconds.
@@ -160,9 +187,17 @@ impl std::fmt::Display for Record {
                 write!(f, "write {seq} of block {block} failed, try {tries}: {why}")
             }
             Record::SaveFailed { number, why } => write!(f, "checkpoint {number} could not be saved: {why}"),
-            Record::IoReturned { operation, block: Some(block), offset: Some(offset), after_ms } => {
+            Record::ReadFailedBeside { block, blocks, offset, why, nth } => {
+                write!(
+                    f,
+                    "a read of {blocks} blocks from block {block} at byte {offset} gave nothing, each is read alone: {why} \
+                     (such reads so far: {nth})"
+                )
+            }
+            Record::IoReturned { operation, block: Some(block), blocks, offset: Some(offset), after_ms } => {
                 let seconds = *after_ms as f64 / 1e3;
-                write!(f, "the {operation} of block {block} at byte {offset} has returned after {seconds:.1} s")
+                let of = blocks.map_or_else(|| "block".to_owned(), |blocks| format!("{blocks} blocks from block"));
+                write!(f, "the {operation} of {of} {block} at byte {offset} has returned after {seconds:.1} s")
             }
             Record::IoReturned { operation, after_ms, .. } => {
                 write!(f, "the {operation} has returned after {:.1} s", *after_ms as f64 / 1e3)

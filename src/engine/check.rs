@@ -1,22 +1,25 @@
-//! The check: the window first, then the rest; from the ledger while it holds, else from the tags alone.
+//! The check: the window is heard first, then everything is judged by address; from the ledger while it holds, else
+//! from the tags alone.
 //!
 //! Findings are told at the end, not when they are met: until the last block was read, some tag may still show that
 //! the saved ledger is older than the disk, and then nothing that was judged by it counts.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::action::{Action, Outcome, Record};
 use super::engine::{Engine, Phase};
 use super::event::OpId;
 use super::known::MAX_KNOWN;
 use super::operations::{Stage, Task};
+use super::route::Route;
 use super::settings::{Mode, OnFinding, OnStart, Settings};
 use super::walk::Walk;
 use crate::ledger::{Attestation, Checkpoint, Recovered, State};
 use crate::report::causes::{CauseList, Causes};
 use crate::report::{BlockCounts, Finding, FindingKey, Frontiers, Judgement, MAX_LISTED, Overall, Persistence};
 use crate::schedule::Schedule;
-use crate::tag::{Claims, Inspection, Verdict};
+use crate::tag::{Broken, Claims, Class, Inspection, Span, Verdict};
 use crate::vocabulary::{Block, Claim, Geometry, Now, Seq};
 
 /// Blocks looked at after a clean stop: those that would be written next. Had somebody gone on with a newer copy of the
@@ -35,8 +38,8 @@ pub(super) enum CheckStage {
     SurveyWindow,
     /// Hearing all witnesses: there is no ledger to trust.
     SurveyAll,
+    /// Where the rest is scanned while running.
     JudgeWindow,
-    JudgeRest,
     JudgeAll,
     /// After a clean stop: a few blocks, to see that the ledger is the newest.
     Probe,
@@ -44,10 +47,23 @@ pub(super) enum CheckStage {
     Evidence,
 }
 
+/// A block in which a span showed something wrong, to be looked at alone.
+#[derive(Clone, Debug)]
+pub(super) struct Suspect {
+    pub(super) block: Block,
+    pub(super) broken: Arc<Broken>,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Check {
     stage: CheckStage,
-    walk: Walk,
+    pub(super) route: Route,
+    /// What spans of this stage are judged by, once there are any.
+    judged_by: Option<Arc<Recovered>>,
+    /// Blocks whose span could not be read, and suspects that no operation was free for. No span is begun while there
+    /// are any, so that there are never more than the spans in flight hold: 8 of 256 blocks of 4 KiB.
+    pub(super) alone: VecDeque<Block>,
+    pub(super) suspects: VecDeque<Suspect>,
     window: (Seq, Seq),
     attestation: Attestation,
     counts: BlockCounts,
@@ -97,13 +113,16 @@ impl Check {
             }
             Some(saved) => (CheckStage::SurveyWindow, (saved.durable(), saved.reserved)),
         };
-        let walk = match stage {
-            CheckStage::SurveyAll => Walk::All { at: 0 },
-            _ => Walk::window(schedule, window.0, window.1),
+        let route = match stage {
+            CheckStage::SurveyAll => Route::All { at: 0 },
+            _ => Route::window(schedule, window.0, window.1),
         };
         Check {
             stage,
-            walk,
+            route,
+            judged_by: None,
+            alone: VecDeque::new(),
+            suspects: VecDeque::new(),
             window,
             attestation: Attestation::default(),
             counts: BlockCounts { total: schedule.blocks(), ..BlockCounts::default() },
@@ -142,7 +161,7 @@ impl Check {
     }
 
     pub(super) fn progress(&self, schedule: &Schedule) -> f64 {
-        self.walk.progress(schedule)
+        self.route.progress(schedule)
     }
 
     pub(super) fn stage_in_words(&self) -> &'static str {
@@ -150,14 +169,13 @@ impl Check {
             CheckStage::SurveyWindow => "surveying the window",
             CheckStage::SurveyAll => "surveying the region",
             CheckStage::JudgeWindow => "checking the window",
-            CheckStage::JudgeRest => "checking the rest",
             CheckStage::JudgeAll => "checking the region",
             CheckStage::Probe => "looking whether the state is current",
             CheckStage::Evidence => "gathering evidence",
         }
     }
 
-    fn surveys(&self) -> bool {
+    pub(super) fn surveys(&self) -> bool {
         matches!(self.stage, CheckStage::SurveyWindow | CheckStage::SurveyAll)
     }
 
@@ -166,12 +184,42 @@ impl Check {
         self.stage == CheckStage::Evidence && !self.concluded
     }
 
-    fn enter(&mut self, stage: CheckStage, walk: Walk) {
+    fn enter(&mut self, stage: CheckStage, route: Route) {
         self.stage = stage;
-        self.walk = walk;
+        self.route = route;
+        self.judged_by = None;
     }
 
-    fn count(&mut self, verdict: &Verdict) {
+    /// What spans are judged by: it does not change within a stage.
+    pub(super) fn judged_by(&mut self, recovered: &Recovered) -> Arc<Recovered> {
+        Arc::clone(self.judged_by.get_or_insert_with(|| Arc::new(recovered.clone())))
+    }
+
+    /// Nothing more is begun: it ends, or begins anew.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.stop_asked || self.distrust.is_some() || self.again
+    }
+
+    /// What is read now is read again.
+    pub(super) fn starts_over(&self) -> bool {
+        self.again
+    }
+
+    /// Blocks from `first` to `last` that a survey could not read.
+    pub(super) fn unsurveyed_in(&self, first: Block, last: Block) -> Vec<Block> {
+        self.unsurveyed.range(first..=last).map(|(block, _)| *block).collect()
+    }
+
+    pub(super) fn is_unreadable_within(&self, span: &Span) -> bool {
+        let within = |finding: &Finding| (span.first()..=span.last()).contains(&finding.block);
+        self.found.iter().any(|finding| finding.class == Class::Unreadable && within(finding))
+    }
+
+    pub(super) fn count_intact(&mut self, blocks: u64) {
+        self.counts.intact += blocks;
+    }
+
+    pub(super) fn count(&mut self, verdict: &Verdict) {
         let counter = match verdict {
             Verdict::Intact => &mut self.counts.intact,
             Verdict::RolledBack => &mut self.counts.rolled_back,
@@ -189,13 +237,18 @@ impl Engine {
             return self.end_concluded(actions);
         }
         loop {
-            let interrupted = self.check.stop_asked || self.check.distrust.is_some() || self.check.again;
-            if !interrupted && !self.paused {
-                self.feed_check(actions);
+            if !self.check.is_interrupted() && !self.paused {
+                self.feed_check(now, actions);
             }
+            if self.check.is_interrupted() || !self.paused {
+                self.give_up_hung_spans(now, actions);
+            }
+            let interrupted = self.check.is_interrupted();
             let exhausted = interrupted || self.check_is_exhausted();
             let hung = self.check.stop_asked && self.nothing_but_stuck();
-            let quiet = self.ops.none_active() || hung;
+            // What is to be written must not have a read of it in flight; a check writes nothing, and ends without it.
+            let read = self.spans.none_active() || self.settings.mode == Mode::Check && self.spans.only_stuck();
+            let quiet = self.ops.none_active() && read || hung;
             if !quiet || !exhausted || !matches!(self.phase, Phase::Checking) {
                 return;
             }
@@ -218,34 +271,51 @@ impl Engine {
         }
     }
 
-    fn check_is_exhausted(&self) -> bool {
+    pub(super) fn check_is_exhausted(&self) -> bool {
         match self.check.stage {
             CheckStage::Evidence => self.check.evidence.is_empty(),
-            _ => self.check.walk.clone().next(&self.schedule).is_none(),
+            _ => {
+                let Check { route, alone, suspects, .. } = &self.check;
+                route.is_done(&self.schedule) && alone.is_empty() && suspects.is_empty()
+            }
         }
     }
 
     /// Reads on as far as the queue has room.
-    fn feed_check(&mut self, actions: &mut Vec<Action>) {
-        while self.ops.in_flight() < self.settings.queue_depth && self.ops.free() > 0 {
-            let mut ahead = self.check.walk;
-            let gathering = self.check.stage == CheckStage::Evidence;
-            let next = match gathering {
-                true => self.check.evidence.front().map(|finding| finding.block),
-                false => ahead.next(&self.schedule),
+    fn feed_check(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.start_suspects(now, actions);
+        while self.in_flight() < self.settings.queue_depth {
+            let fed = match self.check.stage {
+                CheckStage::Evidence => self.feed_evidence(actions),
+                _ if !self.check.alone.is_empty() => self.feed_alone(actions),
+                _ => self.feed_span(actions),
             };
-            // A triage reads there, to see whether the block lacks contents that turned up elsewhere.
-            let Some(block) = next.filter(|block| !self.ops.is_held(*block)) else { return };
-            let task = match (gathering, self.check.surveys()) {
-                (true, _) => Task::Evidence(Box::new(self.check.evidence.pop_front().expect("looked at above"))),
-                (_, true) => Task::Survey,
-                (_, false) => Task::Judge,
-            };
-            self.check.walk = ahead;
-            let op = self.ops.start(task, block).expect("nobody holds the block, and an operation is free");
-            self.ops.enter(op, Stage::Reading);
-            actions.push(Action::Read(op, block));
+            if !fed {
+                return;
+            }
         }
+    }
+
+    /// A block whose span could not be read.
+    fn feed_alone(&mut self, actions: &mut Vec<Action>) -> bool {
+        let Some(block) = self.check.alone.front().copied() else { return false };
+        let began = self.read_alone(block, actions);
+        if began {
+            self.check.alone.pop_front();
+        }
+        began
+    }
+
+    fn feed_evidence(&mut self, actions: &mut Vec<Action>) -> bool {
+        let Some(block) = self.check.evidence.front().map(|finding| finding.block) else { return false };
+        if self.ops.free() == 0 || self.ops.is_held(block) {
+            return false;
+        }
+        let finding = self.check.evidence.pop_front().expect("looked at above");
+        let op = self.ops.start(Task::Evidence(Box::new(finding)), block).expect("nobody holds it, and one is free");
+        self.ops.enter(op, Stage::Reading);
+        actions.push(Action::Read(op, block));
+        true
     }
 
     /// What follows a stage whose blocks are all done. False when the check is over.
@@ -254,19 +324,19 @@ impl Engine {
         match self.check.stage {
             CheckStage::SurveyWindow => {
                 self.recovered.attest(&self.check.attestation);
-                self.check.enter(CheckStage::JudgeWindow, Walk::window(&self.schedule, from, to));
+                match self.check.window_only {
+                    true => self.check.enter(CheckStage::JudgeWindow, Route::window(&self.schedule, from, to)),
+                    // D is fixed: the window is judged with everything else, in one way over the region.
+                    false => self.check.enter(CheckStage::JudgeAll, Route::All { at: 0 }),
+                }
             }
-            CheckStage::JudgeWindow if self.check.window_only || matches!(self.check.walk, Walk::All { .. }) => {
-                return self.after_judging(now, actions);
-            }
-            CheckStage::JudgeWindow => self.check.enter(CheckStage::JudgeRest, Walk::rest(from, to)),
             CheckStage::SurveyAll => {
                 let promise = self.recovered.saved().map_or(self.settings.promise, |saved| saved.promise);
                 let stale = self.recovered.saved().cloned();
                 self.recovered = Recovered::rebuilt(self.schedule, promise, stale, &self.check.attestation);
-                self.check.enter(CheckStage::JudgeAll, Walk::All { at: 0 });
+                self.check.enter(CheckStage::JudgeAll, Route::All { at: 0 });
             }
-            CheckStage::JudgeRest | CheckStage::JudgeAll | CheckStage::Probe => {
+            CheckStage::JudgeWindow | CheckStage::JudgeAll | CheckStage::Probe => {
                 return self.after_judging(now, actions);
             }
             CheckStage::Evidence => {
@@ -282,6 +352,9 @@ impl Engine {
     }
 
     fn after_judging(&mut self, now: Now, actions: &mut Vec<Action>) -> bool {
+        if self.settings.mode == Mode::Check {
+            self.tell_hung_spans(now, actions);
+        }
         if self.settings.mode == Mode::Check || self.check.found.is_empty() {
             self.conclude_check(now, true, actions);
             return false;
@@ -316,7 +389,8 @@ impl Engine {
         let silent = self.check.probe_only && self.check.found.is_empty() && complete;
         // An interrupted check may yet have met a tag that is ahead of the ledger: it accuses nobody.
         let findings = if complete { std::mem::take(&mut self.check.found) } else { Vec::new() };
-        let whole = complete && !self.check.window_only && !self.check.probe_only;
+        let hangs = self.spans.stuck() > 0;
+        let whole = complete && !self.check.window_only && !self.check.probe_only && !hangs;
         let broken = complete && self.check.counts.findings > 0;
         let new = if complete { self.check.counts.findings - self.check.known } else { 0 };
         let unlisted = if complete { std::mem::take(&mut self.check.unlisted) } else { Vec::new() };
@@ -418,23 +492,29 @@ impl Engine {
 
     /// A block whose witnesses were asked for.
     pub(super) fn surveyed(&mut self, now: Now, op: OpId, claims: &Claims, actions: &mut Vec<Action>) {
-        let triage = self.ops.get(op).triage.as_ref();
+        let operation = self.ops.get(op);
+        let (block, triage) = (operation.block, operation.triage.as_ref());
         if triage.is_some_and(|triage| triage.home.is_some()) {
             return self.home_surveyed(op, claims);
         }
         let unread_at_first = triage.is_some();
+        self.hear(block, claims);
+        if unread_at_first {
+            return self.survey_succeeded(now, op, actions);
+        }
+        self.ops.finish(op);
+    }
+
+    /// The witnesses in a block, in a survey.
+    pub(super) fn hear(&mut self, block: Block, claims: &Claims) {
         let held_to = self.recovered.promise();
         for (claim, atoms) in claims.iter() {
-            self.mistrust_if_outrun(op, claim);
+            self.mistrust_if_outrun(block, claim);
             // A write that was never issued proves nothing.
             if self.recovered.reserved().is_none_or(|reserved| claim.issue.seq < reserved) || self.surveys_all() {
                 self.check.attestation.add(claim, *atoms, held_to);
             }
         }
-        if unread_at_first {
-            return self.survey_succeeded(now, op, actions);
-        }
-        self.ops.finish(op);
     }
 
     /// A survey could not read a block, or not at once. That is a finding where the judgement can read it: it is told
@@ -450,34 +530,41 @@ impl Engine {
         self.check.stage == CheckStage::SurveyAll
     }
 
-    fn mistrust_if_outrun(&mut self, op: OpId, claim: &Claim) {
-        if self.surveys_all() || self.check.stage == CheckStage::JudgeAll || !self.recovered.is_outrun_by(claim) {
+    pub(super) fn mistrust_if_outrun(&mut self, block: Block, claim: &Claim) {
+        if self.surveys_all() || !self.recovered.is_outrun_by(claim) {
             return;
         }
-        let block = self.ops.get(op).block;
         self.check.distrust.get_or_insert_with(|| outrun_in_words(block, claim));
     }
 
     /// A block of the check in which nothing is wrong.
     pub(super) fn judged(&mut self, op: OpId, inspection: &Inspection) {
-        match self.check.unsurveyed.remove(&self.ops.get(op).block) {
-            Some(finding) => self.found_in_check(op, Finding { persistence: Persistence::Transient, ..finding }),
-            None => {
-                self.check.count(&inspection.verdict);
-                self.ops.finish(op);
-            }
+        if !self.readable_at_last(self.ops.get(op).block) {
+            self.check.count(&inspection.verdict);
         }
+        self.ops.finish(op);
+    }
+
+    /// Whether a survey could not read a block that the judgement has read well: that is told with it.
+    pub(super) fn readable_at_last(&mut self, block: Block) -> bool {
+        let finding = self.check.unsurveyed.remove(&block);
+        let unread = finding.is_some();
+        if let Some(finding) = finding {
+            self.found_in_check(Finding { persistence: Persistence::Transient, ..finding });
+        }
+        unread
     }
 
     /// Whether a block shows that the ledger is stale. Asked before anything is made of its verdict.
     pub(super) fn hear_claims(&mut self, op: OpId, claims: &Claims) {
+        let block = self.ops.get(op).block;
         for (claim, _) in claims.iter() {
-            self.mistrust_if_outrun(op, claim);
+            self.mistrust_if_outrun(block, claim);
         }
     }
 
     /// A block of the check with a broken promise, diagnosed.
-    pub(super) fn found_in_check(&mut self, op: OpId, mut finding: Finding) {
+    pub(super) fn found_in_check(&mut self, mut finding: Finding) {
         // Remembered once it is told: a check that starts over from the tags finds it again.
         finding.known = self.known.contains(&finding.key());
         self.check.counts.findings += 1;
@@ -488,7 +575,6 @@ impl Engine {
         } else if !finding.known && self.check.unlisted.len() < MAX_KNOWN {
             self.check.unlisted.push(finding.key());
         }
-        self.ops.finish(op);
     }
 }
 

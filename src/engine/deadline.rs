@@ -1,5 +1,7 @@
 //! Reads, writes, flushes and saves that do not return.
 //!
+//! A read of several adjacent blocks past its deadline accuses none of them: each is asked for alone (see `spans`).
+//!
 //! An I/O past its deadline is reported once, with its age, and stays what it is: only its completion frees it, and that
 //! is told too. Neither a trigger nor a stop waits for it, and neither promises anything that it would have promised.
 //!
@@ -13,9 +15,9 @@ use super::operations::{Operation, Stage, Task};
 use super::settings::Mode;
 use super::status::StuckIo;
 use super::trigger::Trigger;
-use crate::ledger::Rule;
+use crate::ledger::{Legal, Rule};
 use crate::report::{Finding, Occasion, Persistence};
-use crate::tag::Class;
+use crate::tag::{Class, Span};
 use crate::vocabulary::{Block, Now};
 
 /// Deadlines are looked at this often within one deadline: an I/O is reported at most a quarter late.
@@ -35,6 +37,7 @@ impl Engine {
         let absent = now.mono_ns.saturating_sub(self.ops.clock);
         if self.ops.clock > 0 && absent > self.settings.deadline_ns / 2 {
             self.ops.postpone(absent);
+            self.spans.postpone(absent);
             self.flush_since += absent;
             self.saves.postpone(absent);
         }
@@ -59,6 +62,7 @@ impl Engine {
             let (block, age, occasion) = (place(operation), now.mono_ns - operation.since, occasion(&operation.task));
             self.report_stuck(now, what, Some(block), age, occasion, actions);
         }
+        self.watch_spans(now, before, actions);
         if self.flushing && !self.flush_stuck && self.flush_since <= before {
             self.flush_stuck = true;
             self.conclude_awaiting(now, actions);
@@ -68,14 +72,14 @@ impl Engine {
 
     /// Nothing is going on but what does not return.
     pub(super) fn nothing_but_stuck(&self) -> bool {
-        let some = self.ops.stuck() > 0 || self.flush_stuck;
-        some && self.ops.only_stuck_active() && (!self.flushing || self.flush_stuck)
+        let some = self.ops.stuck() + self.spans.stuck() > 0 || self.flush_stuck;
+        some && self.ops.only_stuck_active() && self.spans.only_stuck() && (!self.flushing || self.flush_stuck)
     }
 
     /// What hangs is not waited for, and that is on record.
     pub(super) fn note_undrained(&self, actions: &mut Vec<Action>) {
         if self.nothing_but_stuck() {
-            let stuck = self.ops.stuck() + u32::from(self.flush_stuck);
+            let stuck = self.ops.stuck() + self.spans.stuck() + u32::from(self.flush_stuck);
             actions.push(Action::Record(Record::NotDrained { stuck }));
         }
     }
@@ -84,20 +88,25 @@ impl Engine {
     pub(super) fn note_return(&self, now: Now, op: OpId, actions: &mut Vec<Action>) {
         let operation = self.ops.get(op);
         if operation.stuck {
-            let block = place(operation);
-            actions.push(Action::Record(Record::IoReturned {
-                operation: in_a_word(operation.stage),
-                block: Some(block),
-                offset: Some(self.geometry.offset_of(block)),
-                after_ms: now.mono_ns.saturating_sub(operation.since) / 1_000_000,
-            }));
+            let age_ns = now.mono_ns.saturating_sub(operation.since);
+            actions.push(self.returned(in_a_word(operation.stage), place(operation), None, age_ns));
         }
+    }
+
+    pub(super) fn returned(&self, operation: &'static str, block: Block, blocks: Option<u32>, age_ns: u64) -> Action {
+        Action::Record(Record::IoReturned {
+            operation,
+            block: Some(block),
+            blocks,
+            offset: Some(self.geometry.offset_of(block)),
+            after_ms: age_ns / 1_000_000,
+        })
     }
 
     pub(super) fn note_flush_return(&mut self, now: Now, actions: &mut Vec<Action>) {
         if std::mem::take(&mut self.flush_stuck) {
             let after_ms = now.mono_ns.saturating_sub(self.flush_since) / 1_000_000;
-            let record = Record::IoReturned { operation: "flush", block: None, offset: None, after_ms };
+            let record = Record::IoReturned { operation: "flush", block: None, blocks: None, offset: None, after_ms };
             actions.push(Action::Record(record));
         }
     }
@@ -128,7 +137,9 @@ impl Engine {
         let other = self.ops.oldest_stuck().map(|operation| {
             (operation.since, in_a_word(operation.stage), Some(self.geometry.offset_of(place(operation))))
         });
-        let oldest = flush.into_iter().chain(other).min_by_key(|(since, ..)| *since);
+        let wide = self.spans.oldest_stuck();
+        let wide = wide.map(|(since, span)| (since, "read", Some(self.geometry.offset_of(span.first()))));
+        let oldest = flush.into_iter().chain(other).chain(wide).min_by_key(|(since, ..)| *since);
         oldest.map(|(since, operation, offset)| StuckIo {
             operation: operation.to_owned(),
             offset,
@@ -141,6 +152,7 @@ impl Engine {
         self.ops.clock.saturating_sub(since) as f64 / 1e9
     }
 
+    /// A read or write of one block, or the flush, is past its deadline.
     fn report_stuck(
         &mut self,
         now: Now,
@@ -150,19 +162,52 @@ impl Engine {
         occasion: Occasion,
         actions: &mut Vec<Action>,
     ) {
-        // A flush is of no block: it is told where the region begins.
-        let at = block.unwrap_or(Block(0));
-        let legal = self.legal(at);
         let seconds = age_ns as f64 / 1e9;
-        let guarantee = match legal.rule {
-            Rule::AtLeast(guarantee) if block.is_some() => Some(guarantee),
-            _ => None,
+        let detail = match block {
+            Some(block) => format!("stuck: the {what} of block {block} has not returned for {seconds:.1} s"),
+            None => format!("stuck: the {what} has not returned for {seconds:.1} s"),
         };
-        let finding = Finding {
+        // A flush is of no block: it is told where the region begins.
+        let offset = block.map_or(self.geometry.offset, |block| self.geometry.offset_of(block));
+        let legal = block.map(|block| self.legal(block));
+        let finding = self.stuck_finding(now, (block.unwrap_or(Block(0)), offset), legal.as_ref(), detail, occasion);
+        actions.push(Action::Report(Box::new(finding), None));
+        self.new_findings += 1;
+        // A check ends, and says so; it does nothing else.
+        match self.settings.mode {
+            Mode::Check => self.stop(Outcome::Incomplete),
+            Mode::BurnIn | Mode::Powercut => self.act_on_finding(),
+        }
+    }
+
+    /// A wide read does not return, and that is not for any one of its blocks: it is told where it began.
+    pub(super) fn tell_stuck_span(&mut self, now: Now, span: &Span, age_ns: u64, actions: &mut Vec<Action>) {
+        let (first, last, seconds) = (span.first(), span.last(), age_ns as f64 / 1e9);
+        let detail = format!("stuck: the read of blocks {first} to {last} has not returned for {seconds:.1} s");
+        let place = (first, self.geometry.offset_of(first));
+        let finding = self.stuck_finding(now, place, None, detail, Occasion::Check);
+        actions.push(Action::Report(Box::new(finding), None));
+        self.new_findings += 1;
+    }
+
+    /// `legal` is of the block that it is a finding of, where there is one.
+    fn stuck_finding(
+        &self,
+        now: Now,
+        (block, offset): (Block, u64),
+        legal: Option<&Legal>,
+        detail: String,
+        occasion: Occasion,
+    ) -> Finding {
+        let guarantee = legal.and_then(|legal| match legal.rule {
+            Rule::AtLeast(guarantee) => Some(guarantee),
+            Rule::Exactly(_) | Rule::Anything => None,
+        });
+        Finding {
             class: Class::Unreadable,
-            block: at,
-            offset: block.map_or(self.geometry.offset, |block| self.geometry.offset_of(block)),
-            expected_seq: block.and_then(|_| legal.expected()),
+            block,
+            offset,
+            expected_seq: legal.and_then(Legal::expected),
             found_seq: None,
             found: None,
             expected: None,
@@ -170,10 +215,7 @@ impl Engine {
             persistence: Persistence::Persistent,
             proved_by: guarantee.map(|guarantee| guarantee.proved_by),
             known: false,
-            detail: match block {
-                Some(block) => format!("stuck: the {what} of block {block} has not returned for {seconds:.1} s"),
-                None => format!("stuck: the {what} has not returned for {seconds:.1} s"),
-            },
+            detail,
             guarantee,
             home: None,
             confirmed: None,
@@ -182,13 +224,6 @@ impl Engine {
             cuts: self.cuts(),
             contents: STUCK,
             wall_ns: now.wall_ns,
-        };
-        actions.push(Action::Report(Box::new(finding), None));
-        self.new_findings += 1;
-        // A check ends, and says so; it does nothing else.
-        match self.settings.mode {
-            Mode::Check => self.stop(Outcome::Incomplete),
-            Mode::BurnIn | Mode::Powercut => self.act_on_finding(),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::known::Known;
 use super::operations::{Operations, Stage};
 use super::saves::Saves;
 use super::settings::{FlushEvery, Mode, OnFinding, Settings};
+use super::spans::Spans;
 use super::trigger::Trigger;
 use super::{Startup, Status};
 use crate::ledger::{Ledger, Recovered};
@@ -54,6 +55,7 @@ pub struct Engine {
     pub(super) nonce_seed: u64,
     pub(super) phase: Phase,
     pub(super) ops: Operations,
+    pub(super) spans: Spans,
     pub(super) check: Check,
     pub(super) recovered: Recovered,
     /// The living ledger, from the first epoch on.
@@ -133,6 +135,7 @@ impl Engine {
         };
         // As many operations as the queue is deep, and as many again that are being sealed or judged meanwhile.
         let ops = Operations::new(settings.queue_depth * 2);
+        let spans = Spans::new(settings.span_bytes, geometry.block_size, settings.queue_depth);
         Engine {
             settings,
             geometry,
@@ -140,6 +143,7 @@ impl Engine {
             nonce_seed,
             phase: Phase::Checking,
             ops,
+            spans,
             check,
             saves: Saves::default(),
             next: recovered.durable(),
@@ -188,6 +192,13 @@ impl Engine {
         self.ops.count()
     }
 
+    /// How many wide reads there are, and so how many buffers of [`Settings::span_bytes`] the shell provides while one
+    /// is used. None where a block is as large.
+    #[must_use]
+    pub fn spans(&self) -> u32 {
+        self.spans.count()
+    }
+
     /// Takes in what happened and says what is to be done. Call it once at the start without events, then whenever
     /// something happened, and at [`Engine::next_wake`].
     pub fn step(&mut self, now: Now, events: &[Event], actions: &mut Vec<Action>) {
@@ -211,7 +222,7 @@ impl Engine {
     pub fn next_wake(&self) -> Option<u64> {
         // What was due by the time of the last step was done then, or waits for an event.
         let later = |at: &u64| *at > self.ops.clock;
-        let watched = self.ops.in_flight() > 0 || self.flushing || self.saves.in_flight();
+        let watched = self.in_flight() > 0 || self.flushing || self.saves.in_flight();
         let deadline = watched.then_some(self.deadlines_watched_at);
         let flush = match (self.settings.flush_every, self.unflushed_since) {
             (FlushEvery::Nanoseconds(interval), Some(since)) if !self.flushing => Some(since + interval),
@@ -229,6 +240,9 @@ impl Engine {
             Event::Read(op, result) => self.read(now, *op, result, actions),
             Event::Inspected(op, inspection) => self.inspected(now, *op, inspection, actions),
             Event::Surveyed(op, claims) => self.surveyed(now, *op, claims, actions),
+            Event::ReadSpan(span, result) => self.span_read(now, *span, result, actions),
+            Event::InspectedSpan(span, inspections) => self.span_inspected(now, *span, inspections, actions),
+            Event::SurveyedSpan(span, claims) => self.span_surveyed(*span, claims),
             Event::Flushed(result) => self.flushed(now, result, actions),
             Event::Saved(number, result) => self.saved(now, *number, result, actions),
             Event::Fired(fired) => self.fired(fired, actions),
@@ -321,6 +335,7 @@ impl Engine {
             mode: kept.mode,
             promise: kept.promise,
             queue_depth: kept.queue_depth,
+            span_bytes: kept.span_bytes,
             passes: kept.passes,
             ignore_state: kept.ignore_state,
             on_start: kept.on_start,
@@ -511,7 +526,7 @@ impl Engine {
             verified: ledger.map_or(Seq(0), Ledger::verified),
             epoch: ledger.and_then(|ledger| ledger.epochs().newest()).map_or(0, |record| record.epoch.number),
             writes_in_flight: self.ops.writing(),
-            reads_in_flight: self.ops.reading(),
+            reads_in_flight: self.ops.reading() + self.spans.reading(),
             bytes: self.bytes,
             findings: self.new_findings,
             cuts: self.cuts(),
@@ -520,7 +535,7 @@ impl Engine {
             checkpoint: ledger.map_or(0, Ledger::checkpoint_number),
             failed_flushes: self.failed_flushes,
             failed_writes: self.failed_writes,
-            stuck: self.ops.stuck() + u32::from(self.flush_stuck),
+            stuck: self.ops.stuck() + self.spans.stuck() + u32::from(self.flush_stuck),
             oldest_stuck: self.oldest_stuck(),
             stuck_save_s: self.saves.stuck().map(|(_, since)| self.age_s(since)),
             blocks: self.schedule.blocks(),
@@ -579,6 +594,11 @@ impl Engine {
         actions.push(Action::Record(Record::CommandEnded { how: how.clone().unwrap_or_else(|| "done".to_owned()) }));
         self.command_failed = self.command_failed.take().or(how);
         self.end_trigger();
+    }
+
+    /// Reads and writes in flight.
+    pub(super) fn in_flight(&self) -> u32 {
+        self.ops.in_flight() + self.spans.reading()
     }
 
     pub(super) fn in_stage(&self, op: OpId, stage: Stage) -> bool {

@@ -1,12 +1,17 @@
 //! What the engine is told.
 
-use crate::tag::{Claims, Inspection};
+use crate::tag::{Claims, Inspection, Inspections};
+use crate::vocabulary::Block;
 
 use super::settings::Settings;
 
 /// One of the engine's operations, and the buffer that goes with it: `0..Engine::operations()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(pub u32);
+
+/// One of the engine's wide reads, and the buffer that goes with it: `0..Engine::spans()`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpanId(pub u32);
 
 /// Something that was asked for by an action has happened, or somebody wants something.
 #[derive(Clone, Debug)]
@@ -21,6 +26,12 @@ pub enum Event {
     Inspected(OpId, Inspection),
     /// The witnesses in the block of an [`super::Action::Survey`] are heard.
     Surveyed(OpId, Claims),
+    /// The wide read is completed, whole, or has failed.
+    ReadSpan(SpanId, Result<(), Fault>),
+    /// The blocks of an [`super::Action::InspectSpan`] are judged.
+    InspectedSpan(SpanId, Inspections),
+    /// The witnesses in the blocks of an [`super::Action::SurveySpan`] are heard, in each block that was asked for.
+    SurveyedSpan(SpanId, Vec<(Block, Claims)>),
     /// The flush in flight has ended.
     Flushed(Result<(), Fault>),
     /// The checkpoint of this number is durable, or is not.

@@ -15,8 +15,10 @@ mod holders;
 mod known;
 mod operations;
 mod reads;
+mod route;
 mod saves;
 mod settings;
+mod spans;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -27,7 +29,7 @@ mod writes;
 
 pub use action::{Action, Outcome, Record};
 pub use engine::Engine;
-pub use event::{Command, Event, Fault, Fired, OpId, Reason};
+pub use event::{Command, Event, Fault, Fired, OpId, Reason, SpanId};
 pub use settings::{FlushEvery, Mode, OnFinding, OnStart, Settings, Then, TriggerIo};
 pub use status::{Status, StuckIo};
 

@@ -187,6 +187,11 @@ impl Operations {
         u32::try_from(self.all.iter().filter(|operation| operation.stuck).count()).expect("bounded")
     }
 
+    /// Whether one of these blocks has I/O of its own past its deadline.
+    pub(super) fn is_stuck_within(&self, first: Block, last: Block) -> bool {
+        self.all.iter().any(|operation| operation.stuck && (first..=last).contains(&operation.block))
+    }
+
     /// Findings whose block is being read for its contents.
     pub(super) fn evidence_in_flight(&self) -> impl Iterator<Item = &Finding> {
         self.all.iter().filter(|operation| operation.stage == Stage::Reading).filter_map(|operation| {

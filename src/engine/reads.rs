@@ -55,7 +55,7 @@ impl Engine {
 
     /// A device that went away and came back is no reason to blame a block. One that stays away is: a check does not begin
     /// anew for ever.
-    fn takes_for_a_reset(&mut self) -> bool {
+    pub(super) fn takes_for_a_reset(&mut self) -> bool {
         !matches!(self.phase, Phase::Checking) || self.check.may_start_over_for_an_error()
     }
 
@@ -111,9 +111,12 @@ impl Engine {
     fn ahead_of_us(&mut self, op: OpId, inspection: &Inspection, actions: &mut Vec<Action>) -> bool {
         use crate::ledger::Standing;
         let block = self.ops.get(op).block;
+        if !matches!(inspection.verdict, Verdict::Broken(_)) {
+            return false;
+        }
         // By the ledger itself: that it is distrusted by now must not make what was judged by it an accusation.
         let Some(legal) = self.ledger.as_ref().map(|ledger| ledger.legal(block)) else { return false };
-        if matches!(legal.rule, Rule::Exactly(_)) || !matches!(inspection.verdict, Verdict::Broken(_)) {
+        if matches!(legal.rule, Rule::Exactly(_)) {
             return false;
         }
         let ahead = inspection.claims.iter().find(|(claim, _)| legal.standing(claim) == Standing::Ahead);
@@ -126,7 +129,7 @@ impl Engine {
     }
 
     /// One more look at a block in which something is, or was, wrong.
-    fn sighted(&mut self, now: Now, op: OpId, sighting: Sighting, actions: &mut Vec<Action>) {
+    pub(super) fn sighted(&mut self, now: Now, op: OpId, sighting: Sighting, actions: &mut Vec<Action>) {
         if self.shows_nothing() {
             self.abandon_triage(op);
             return self.settled(now, op, None, actions);
@@ -162,7 +165,7 @@ impl Engine {
 
     /// Reads again, within the queue's depth, and before anything new is read.
     pub(super) fn submit_rereads(&mut self, actions: &mut Vec<Action>) {
-        while self.ops.in_flight() < self.settings.queue_depth {
+        while self.in_flight() < self.settings.queue_depth {
             let Some(op) = self.rereads.pop_front() else { return };
             let operation = self.ops.get(op);
             let home = operation.triage.as_ref().and_then(|triage| triage.home);
@@ -234,7 +237,8 @@ impl Engine {
         }
         let mut finding = self.finding(now, op, &triage.diagnosis(), triage.confirmed);
         if matches!(self.phase, Phase::Checking) {
-            return self.found_in_check(op, finding);
+            self.found_in_check(finding);
+            return self.ops.finish(op);
         }
         finding.known = !self.known.remember(finding.key());
         let known = finding.known;

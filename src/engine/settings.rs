@@ -83,6 +83,8 @@ pub struct Settings {
     pub promise: Promise,
     /// I/Os in flight at the most, flushes apart.
     pub queue_depth: u32,
+    /// Bytes that one read of a check may take: adjacent blocks, and never less than one.
+    pub span_bytes: u32,
     /// When a flush is submitted.
     pub flush_every: FlushEvery,
     /// Read and judge each block before it is overwritten.
@@ -119,6 +121,7 @@ impl Default for Settings {
             mode: Mode::BurnIn,
             promise: Promise::Flush,
             queue_depth: 32,
+            span_bytes: 1 << 20,
             flush_every: FlushEvery::Bytes(128 << 20),
             retention: false,
             readback_lag: 1 << 30,

@@ -3,14 +3,15 @@
 mod checks;
 mod doubts;
 mod resets;
+mod spans;
 mod triggers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Action, Command, Engine, Event, Fault, Mode, OpId, Outcome, Settings, Startup};
+use super::{Action, Command, Engine, Event, Fault, Mode, OpId, Outcome, Settings, SpanId, Startup};
 use crate::ledger::Checkpoint;
 use crate::report::{Judgement, Overall, Persistence};
-use crate::tag::Inspector;
+use crate::tag::{Inspector, Span};
 use crate::vocabulary::{Block, Digest, Geometry, Now, Order, Promise, RunId};
 
 const RUN: RunId = RunId([9; 16]);
@@ -31,6 +32,7 @@ struct Bench {
     inspector: Inspector,
     disk: BTreeMap<Block, Vec<u8>>,
     buffers: Vec<Vec<u8>>,
+    wide: BTreeMap<SpanId, (Span, Vec<u8>)>,
     slot: Checkpoint,
     now: Now,
     pending: VecDeque<Event>,
@@ -43,8 +45,10 @@ struct Bench {
     hang_saves: bool,
     /// Takes no write.
     frozen: Option<Block>,
-    /// Cannot be read, once.
+    /// Cannot be read alone, once; until then no wide read of it can either.
     fail_read: Option<Block>,
+    /// A wide read of it never returns; alone it does where this says so.
+    hang_read: Option<(Block, bool)>,
     /// What hangs, to be let go.
     hung: Vec<Event>,
     records: Vec<super::Record>,
@@ -74,6 +78,7 @@ impl Bench {
             inspector: Inspector::new(geometry, RUN),
             disk,
             buffers,
+            wide: BTreeMap::new(),
             slot,
             now: Now::default(),
             pending: VecDeque::new(),
@@ -85,6 +90,7 @@ impl Bench {
             hang_saves: false,
             frozen: None,
             fail_read: None,
+            hang_read: None,
             hung: Vec::new(),
             records: Vec::new(),
             fired: 0,
@@ -126,6 +132,32 @@ impl Bench {
             Action::Flush if self.hang_flushes => return None,
             Action::Save(_) if self.hang_saves => return None,
             Action::Write { op, block, .. } if self.frozen == Some(block) => Event::Wrote(op, Ok(())),
+            Action::Read(op, block) if self.hang_read == Some((block, false)) => {
+                self.hung.push(Event::Read(op, Ok(())));
+                return None;
+            }
+            Action::ReadSpan(id, span) => {
+                let touched = |block: Block| (span.first()..=span.last()).contains(&block);
+                let fails = self.fail_read.is_some_and(touched);
+                let hangs = self.hang_read.is_some_and(|(block, _)| touched(block));
+                let block = |number| self.disk.get(&Block(number)).cloned().unwrap_or_else(|| vec![0; 4096]);
+                let bytes = (span.first().0..=span.last().0).flat_map(block).collect();
+                self.wide.insert(id, (span, bytes));
+                let event = Event::ReadSpan(id, if fails { Err(io_error()) } else { Ok(()) });
+                if hangs {
+                    self.hung.push(event);
+                    return None;
+                }
+                event
+            }
+            Action::InspectSpan(id, by) => {
+                let (span, bytes) = self.wide.get_mut(&id).expect("it was read");
+                Event::InspectedSpan(id, self.inspector.inspect_span(bytes, span, &by, |_, _| {}))
+            }
+            Action::SurveySpan(id) => {
+                let (span, bytes) = self.wide.get_mut(&id).expect("it was read");
+                Event::SurveyedSpan(id, self.inspector.survey_span(bytes, span))
+            }
             Action::Read(op, block) if self.fail_read == Some(block) => {
                 self.fail_read = None;
                 Event::Read(op, Err(io_error()))

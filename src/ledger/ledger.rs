@@ -7,7 +7,7 @@ use super::checkpoint::Checkpoint;
 use super::epochs::{EpochRecord, Epochs};
 use super::legal::{FlushRecord, Guarantee, Legal, ProvedBy, Rule};
 use super::window::{MAX_WINDOW, Window, WriteState};
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, WritesOf};
 use crate::vocabulary::{Block, Epoch, Issue, Now, Promise, Seq};
 
 /// Flushes remembered by number, so that a finding can name the one that guaranteed it: 24 bytes each in a slot.
@@ -335,15 +335,15 @@ impl Ledger {
     /// The newest write of a block that was issued. Sealed writes that are not issued yet are passed over.
     #[must_use]
     pub fn newest_issued(&self, block: Block) -> Option<Seq> {
-        newest_in_state(&self.schedule, &self.window, block, WriteState::Issued)
+        newest_in_state(&mut self.schedule.writes_of(block), &self.window, WriteState::Issued)
     }
 }
 
 /// The newest write of a block whose state is at least `state`; below the window all are durable.
-pub(super) fn newest_in_state(schedule: &Schedule, window: &Window, block: Block, state: WriteState) -> Option<Seq> {
+pub(super) fn newest_in_state(writes: &mut WritesOf, window: &Window, state: WriteState) -> Option<Seq> {
     let mut frontier = window.end();
     loop {
-        let seq = schedule.newest_below(frontier, block)?;
+        let seq = writes.newest_below(frontier)?;
         if window.state(seq) >= state {
             return Some(seq);
         }

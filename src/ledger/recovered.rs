@@ -159,23 +159,42 @@ impl Recovered {
         self.state == State::Current && self.epochs.acquaintance(claim) == Acquaintance::Ahead
     }
 
+    /// Whether the ledger is believed and yet knows of no epoch: then what is legal may show that it is stale.
+    #[must_use]
+    pub fn accepts_any_epoch(&self) -> bool {
+        self.state == State::Current && self.epochs.records().is_empty()
+    }
+
     /// What may be in a block.
     #[must_use]
     pub fn legal(&self, block: Block) -> Legal {
-        let below_durable = self.schedule.newest_below(self.durable, block);
-        let in_window = |state| {
-            let window = self.saved.as_ref().filter(|_| self.state == State::Current).map(|saved| &saved.window);
-            window.and_then(|window| newest_in_state(&self.schedule, window, block, state))
-        };
-        let guaranteed = below_durable.max(in_window(WriteState::Durable));
-        Legal {
+        let mut legal = Legal {
             block,
-            rule: guaranteed.map_or(Rule::Anything, |seq| Rule::AtLeast(self.guarantee(seq))),
-            newest_issued: guaranteed.max(in_window(WriteState::Issued)),
+            rule: Rule::Anything,
+            newest_issued: None,
             reserved: self.reserved,
             issued_below: None,
             epochs: Arc::clone(&self.epochs),
-        }
+        };
+        self.move_on(&mut legal, block);
+        legal
+    }
+
+    /// Makes of what was legal in one block what may be in another.
+    pub fn move_on(&self, legal: &mut Legal, block: Block) {
+        let mut writes = self.schedule.writes_of(block);
+        let window = self.saved.as_ref().filter(|_| self.state == State::Current).map(|saved| &saved.window);
+        let mut in_window = |state| window.and_then(|window| newest_in_state(&mut writes, window, state));
+        // First of all, as it is the newest as a rule, and the others are below it.
+        let issued = in_window(WriteState::Issued);
+        let in_window = match issued {
+            Some(seq) if window.is_some_and(|window| window.state(seq) == WriteState::Durable) => issued,
+            _ => in_window(WriteState::Durable),
+        };
+        let guaranteed = writes.newest_below(self.durable).max(in_window);
+        legal.block = block;
+        legal.rule = guaranteed.map_or(Rule::Anything, |seq| Rule::AtLeast(self.guarantee(seq)));
+        legal.newest_issued = guaranteed.max(issued);
     }
 
     fn guarantee(&self, seq: Seq) -> Guarantee {

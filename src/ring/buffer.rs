@@ -39,6 +39,15 @@ impl Buffer {
         Buffer { memory, start, len, registration: None }
     }
 
+    /// Makes it shorter, or as long again as it was made. The bytes are left as they are.
+    ///
+    /// # Panics
+    /// When that is longer than it was made.
+    pub fn set_len(&mut self, len: usize) {
+        assert!(len <= self.memory.len() - ALIGNMENT, "{len} bytes of a buffer of {}", self.memory.len() - ALIGNMENT);
+        self.len = len;
+    }
+
     /// Fills it with [`POISON`]. To be done before every read.
     pub fn poison(&mut self) {
         self.fill(POISON);
@@ -91,5 +100,22 @@ mod tests {
             assert!(buffer.iter().all(|&byte| byte == POISON));
         }
         assert_eq!(buffers.iter().map(|buffer| buffer.len()).collect::<Vec<_>>(), [1, 512, 4096, 65_536, 1 << 20]);
+    }
+
+    #[test]
+    fn a_shorter_buffer_stays_where_it_is_and_grows_back() {
+        let mut buffer = Buffer::new(8192);
+        let at = buffer.as_ptr();
+        buffer.set_len(4096);
+        buffer.fill(1);
+        assert_eq!((buffer.as_ptr(), buffer.len()), (at, 4096));
+        buffer.set_len(8192);
+        assert!(buffer[..4096].iter().all(|&byte| byte == 1) && buffer[4096..].iter().all(|&byte| byte == POISON));
+    }
+
+    #[test]
+    #[should_panic(expected = "4097 bytes of a buffer of 4096")]
+    fn a_buffer_never_outgrows_its_memory() {
+        Buffer::new(4096).set_len(4097);
     }
 }

@@ -68,6 +68,12 @@ impl Schedule {
         pass.checked_mul(self.blocks)?.checked_add(position).map(Seq)
     }
 
+    /// The writes of one block, for whoever asks several questions about them.
+    #[must_use]
+    pub fn writes_of(&self, block: Block) -> WritesOf {
+        WritesOf { schedule: *self, block, known: None }
+    }
+
     /// The newest write of a block below a frontier: computed, not remembered. `None` when the block's first write is
     /// not below it.
     #[must_use]
@@ -76,6 +82,40 @@ impl Schedule {
         match self.write_in_pass(pass, block) {
             Some(seq) if seq < frontier => Some(seq),
             _ => self.write_in_pass(pass.checked_sub(1)?, block),
+        }
+    }
+}
+
+/// The writes of one block. It remembers the pass that was asked for last, as most questions are about one.
+#[derive(Clone, Copy, Debug)]
+pub struct WritesOf {
+    schedule: Schedule,
+    block: Block,
+    known: Option<(u64, Option<Seq>)>,
+}
+
+impl WritesOf {
+    /// As [`Schedule::newest_below`].
+    #[must_use]
+    pub fn newest_below(&mut self, frontier: Seq) -> Option<Seq> {
+        let pass = self.schedule.pass_of(frontier);
+        // At the boundary of a pass nothing of it lies below.
+        if !frontier.0.is_multiple_of(self.schedule.blocks)
+            && let Some(seq) = self.in_pass(pass).filter(|seq| *seq < frontier)
+        {
+            return Some(seq);
+        }
+        self.in_pass(pass.checked_sub(1)?)
+    }
+
+    fn in_pass(&mut self, pass: u64) -> Option<Seq> {
+        match self.known {
+            Some((known, seq)) if known == pass => seq,
+            _ => {
+                let seq = self.schedule.write_in_pass(pass, self.block);
+                self.known = Some((pass, seq));
+                seq
+            }
         }
     }
 }
@@ -121,6 +161,10 @@ mod tests {
                     for block in (0..blocks).map(Block) {
                         let remembered = newest[usize::try_from(block.0).unwrap()];
                         assert_eq!(schedule.newest_below(frontier, block), remembered, "{block} below {frontier}");
+                        let mut writes = schedule.writes_of(block);
+                        for asked in [frontier, Seq(frontier.0 / 2), frontier] {
+                            assert_eq!(writes.newest_below(asked), schedule.newest_below(asked, block));
+                        }
                     }
                     newest[usize::try_from(schedule.block_of(frontier).0).unwrap()] = Some(frontier);
                 }

@@ -7,16 +7,17 @@ use std::rc::Rc;
 use super::Case;
 use super::compare::Tally;
 use super::stage::{Before, Stage, wrong_on_disk};
-use crate::engine::{Action, Command, Event, Outcome};
+use crate::engine::{Action, Command, Event, Outcome, Record};
 use crate::ledger::State;
 use crate::report::{Judgement, Overall};
-use crate::sim::{Origin, SaveFate, Scene, Script, Sight, Watcher, World};
+use crate::sim::{At, Fault, Origin, SaveFate, Scene, Script, Sight, Watcher, World};
 use crate::vocabulary::{Block, Issue};
 
 pub(super) const CASES: &[Case] = &[
     Case { class: None, how: "unwritten blocks", run: unwritten },
     Case { class: None, how: "blocks rolled back by a cut", run: rolled_back },
     Case { class: None, how: "blocks interrupted by a cut", run: interrupted },
+    Case { class: None, how: "a wide read that fails once", run: wide_read_fails },
     Case { class: None, how: "a ledger older than the disk", run: stale },
     Case { class: None, how: "no ledger at all", run: without_state },
 ];
@@ -138,4 +139,32 @@ fn cut_in_the_first_pass(stage: &mut Stage<'_>) -> Result<World, String> {
     let fate = stage.random.pick(&[SaveFate::Absent, SaveFate::Landed]);
     world.cut(&mut |_, _, choices| choices - 1, Some(fate))?;
     Ok(world)
+}
+
+/// A read of many blocks fails, and each of them reads well alone: that is on record, and nobody is accused.
+fn wide_read_fails(stage: &mut Stage<'_>) -> Result<Tally, String> {
+    #[derive(Clone, Default)]
+    struct Recorded(Rc<Cell<u64>>);
+    impl Watcher for Recorded {
+        fn watch(&mut self, sight: &Sight<'_>, _: Scene<'_>) -> Result<(), String> {
+            if let Sight::Acted(Action::Record(Record::ReadFailedBeside { .. })) = sight {
+                self.0.set(self.0.get() + 1);
+            }
+            Ok(())
+        }
+    }
+    stage.settings.span_bytes = 1 << 20;
+    let recorded = Recorded::default();
+    let mut world = stage.written(2, vec![Box::new(recorded.clone())])?;
+    let victim = stage.any_block();
+    let next_read = At::OfBlock(victim, world.disk.reads_of(victim));
+    world.disk.script.plan(next_read, Fault::ReadError);
+    let blocks = stage.geometry.blocks();
+    let mut tally = lawful(stage, &mut world, blocks, |judgement| judgement.blocks.intact)?;
+    if recorded.0.get() != 1 {
+        tally.problems.push(format!("one wide read failed, and {} are on record", recorded.0.get()));
+    }
+    // What was injected is the one read, and not the blocks that it was of.
+    let found = |count: u64| u64::from(count == blocks);
+    Ok(Tally { injected: 1, detected: recorded.0.get(), named: found(tally.named), ..tally })
 }

@@ -7,10 +7,10 @@ use std::rc::Rc;
 use super::Case;
 use super::compare::{Expect, Tally, compare};
 use super::stage::{Stage, agree, bytes_of, due, due_seq, noise, plant, wrong_on_disk};
-use crate::engine::{Action, Event, Fault, OpId, Outcome, Status};
+use crate::engine::{Action, Event, Fault, OpId, Outcome, SpanId, Status};
 use crate::report::Persistence;
 use crate::sim::{Core, Damage, Ending, Origin, Scene, Sight, Watcher, World};
-use crate::tag::Class;
+use crate::tag::{Class, Span};
 use crate::vocabulary::{Block, Now};
 
 pub(super) const CASES: &[Case] = &[
@@ -38,13 +38,17 @@ struct Path {
     told: Told,
     victims: BTreeSet<Block>,
     reading: BTreeMap<OpId, Block>,
+    reading_widely: BTreeMap<SpanId, Span>,
 }
 
 impl Path {
     /// What the engine hears instead of the end of a read; `None` for silence.
     fn tell(&mut self, event: Event) -> Option<Event> {
-        let Event::Read(op, _) = &event else { return Some(event) };
-        let op = *op;
+        let op = match &event {
+            Event::Read(op, _) => *op,
+            Event::ReadSpan(id, _) => return self.tell_widely(*id, event),
+            _ => return Some(event),
+        };
         let block = self.reading.remove(&op).filter(|block| self.victims.contains(block));
         let Some(block) = block else { return Some(event) };
         let failed = |errno, end_of_file| {
@@ -60,6 +64,20 @@ impl Path {
             Told::Never => None,
         }
     }
+
+    /// A read of many blocks fails with any one of them; once is once for that one alone, too.
+    fn tell_widely(&mut self, id: SpanId, event: Event) -> Option<Event> {
+        let span = self.reading_widely.remove(&id)?;
+        if !self.victims.iter().any(|victim| (span.first()..=span.last()).contains(victim)) {
+            return Some(event);
+        }
+        let (errno, end_of_file) = match self.told {
+            Told::Once => (5, false),
+            Told::EndOfFile => (0, true),
+            Told::Never => return None,
+        };
+        Some(Event::ReadSpan(id, Err(Fault { errno, end_of_file, message: "read failed".to_owned() })))
+    }
 }
 
 impl Core for Path {
@@ -67,12 +85,18 @@ impl Core for Path {
         self.core.operations()
     }
 
+    fn spans(&self) -> u32 {
+        self.core.spans()
+    }
+
     fn step(&mut self, now: Now, events: &[Event], actions: &mut Vec<Action>) {
         let events: Vec<Event> = events.iter().filter_map(|event| self.tell(event.clone())).collect();
         self.core.step(now, &events, actions);
         for action in actions.iter() {
-            if let Action::Read(op, block) = action {
-                self.reading.insert(*op, *block);
+            match action {
+                Action::Read(op, block) => drop(self.reading.insert(*op, *block)),
+                Action::ReadSpan(id, span) => drop(self.reading_widely.insert(*id, span.clone())),
+                _ => {}
             }
         }
     }
@@ -111,7 +135,13 @@ impl Stage<'_> {
     ) -> Result<Tally, String> {
         let (judgement, outcome) = self.judge(world, true, &|startup, settings| {
             let core = (self.make)(startup, settings);
-            Box::new(Path { core, told, victims: victims.clone(), reading: BTreeMap::new() })
+            Box::new(Path {
+                core,
+                told,
+                victims: victims.clone(),
+                reading: BTreeMap::new(),
+                reading_widely: BTreeMap::new(),
+            })
         })?;
         let mut found = judgement.findings;
         found.extend(world.reports.iter().cloned());
@@ -125,6 +155,8 @@ impl Stage<'_> {
 
 /// A check does not wait for it for ever: past the deadline it says so, and ends.
 fn never_returns(stage: &mut Stage<'_>) -> Result<Tally, String> {
+    // One place is taken by the wide read that hangs, and one is needed to ask for its blocks.
+    stage.settings.queue_depth = stage.settings.queue_depth.max(4);
     let mut world = stage.written(2, vec![])?;
     let victim = stage.any_block();
     let expect = Expect::persistent(Class::Unreadable, due_seq(&world, victim), None).saying("stuck: the read");

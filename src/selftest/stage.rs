@@ -48,6 +48,7 @@ impl<'a> Stage<'a> {
         let settings = Settings {
             mode: Mode::Powercut,
             queue_depth: random.pick(&[1, 4, 16]),
+            span_bytes: random.pick(&[block_size, 3 * block_size, 1 << 20]),
             flush_every: FlushEvery::Bytes(3 * u64::from(block_size)),
             on_finding: OnFinding::Continue,
             ..Settings::default()

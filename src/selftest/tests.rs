@@ -31,6 +31,9 @@ impl Core for Sabotaged {
     fn operations(&self) -> u32 {
         self.core.operations()
     }
+    fn spans(&self) -> u32 {
+        self.core.spans()
+    }
 
     fn step(&mut self, now: Now, events: &[Event], actions: &mut Vec<Action>) {
         let mut meant = Vec::new();
@@ -148,6 +151,9 @@ fn an_engine_that_panics_has_no_row_right_and_the_table_is_still_made() {
     impl Core for Panics {
         fn operations(&self) -> u32 {
             self.0.operations()
+        }
+        fn spans(&self) -> u32 {
+            self.0.spans()
         }
         fn step(&mut self, _: Now, _: &[Event], _: &mut Vec<Action>) {
             panic!("on the first step");

@@ -214,6 +214,12 @@ impl Disk {
         self.cells[block.0 as usize].unstable
     }
 
+    /// Reads of the block that were handed over so far.
+    #[must_use]
+    pub fn reads_of(&self, block: Block) -> u64 {
+        self.cells[block.0 as usize].reads
+    }
+
     /// The number of blocks.
     #[must_use]
     pub fn blocks(&self) -> u64 {

@@ -19,6 +19,9 @@ impl Core for Changed {
     fn operations(&self) -> u32 {
         self.engine.operations()
     }
+    fn spans(&self) -> u32 {
+        self.engine.spans()
+    }
     fn step(&mut self, now: Now, events: &[Event], actions: &mut Vec<Action>) {
         self.engine.step(now, events, actions);
         (self.change)(actions);

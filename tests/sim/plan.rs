@@ -86,6 +86,7 @@ fn settings(honest: bool, blocks: u64, size: u64, random: &mut Random) -> Settin
         mode: if random.chance(500) { Mode::BurnIn } else { Mode::Powercut },
         promise,
         queue_depth: random.pick(&[1, 2, 3, 4, 8, 16, 32]),
+        span_bytes: random.pick(&[0, 2, 3, 256]) * size as u32,
         flush_every,
         retention: random.chance(500),
         readback_lag: random.pick(&[0, size, 3 * size, 1 << 30]),

@@ -10,7 +10,7 @@ impl Bench {
     /// A read that has ended says that the device is gone, whatever it has read. False where none has.
     fn device_goes_away(&mut self) -> bool {
         let read = self.pending.iter_mut().find_map(|event| match event {
-            Event::Read(_, result @ Ok(())) => Some(result),
+            Event::Read(_, result @ Ok(())) | Event::ReadSpan(_, result @ Ok(())) => Some(result),
             _ => None,
         });
         read.is_some_and(|result| std::mem::replace(result, Err(gone())).is_ok())

@@ -28,6 +28,8 @@ impl World {
             engine: None,
             mode: self.mode,
             buffers: Vec::new(),
+            wide: BTreeMap::new(),
+            span_count: 0,
             in_save: self.in_save.clone(),
             saves: self.saves,
             acknowledged: self.acknowledged,

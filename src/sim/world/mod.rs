@@ -4,6 +4,7 @@
 mod fork;
 mod pace;
 mod perform;
+mod span;
 mod timing;
 mod transfer;
 
@@ -18,7 +19,7 @@ use super::observe::{Scene, Sight, Watcher};
 use super::random::Random;
 use super::slots::{SaveFate, Slots};
 use super::truth::{Truth, WriteId};
-use crate::engine::{Action, Command, Engine, Event, Fired, Mode, OpId, Outcome, Settings, Startup, Status};
+use crate::engine::{Action, Command, Engine, Event, Fired, Mode, OpId, Outcome, Settings, SpanId, Startup, Status};
 use crate::ledger::Checkpoint;
 use crate::report::{Finding, FindingKey, Judgement};
 use crate::ring::Progress;
@@ -29,6 +30,8 @@ use crate::vocabulary::{Block, Claim, Geometry, Now, RunId};
 pub trait Core {
     /// Operations, each with a buffer.
     fn operations(&self) -> u32;
+    /// Wide reads, each with a buffer.
+    fn spans(&self) -> u32;
     /// Decides.
     fn step(&mut self, now: Now, events: &[Event], actions: &mut Vec<Action>);
     /// When to call again without an event, in nanoseconds of monotonic time.
@@ -40,6 +43,9 @@ pub trait Core {
 impl Core for Engine {
     fn operations(&self) -> u32 {
         Engine::operations(self)
+    }
+    fn spans(&self) -> u32 {
+        Engine::spans(self)
     }
     fn step(&mut self, now: Now, events: &[Event], actions: &mut Vec<Action>) {
         Engine::step(self, now, events, actions);
@@ -90,6 +96,7 @@ const MAX_STEPS: u64 = 200_000;
 enum Pending {
     WriteEnds(OpId, IoId),
     ReadEnds(OpId, Block, IoId),
+    SpanEnds(SpanId),
     FlushEnds,
     SaveEnds,
     Deliver(Event),
@@ -138,6 +145,8 @@ pub struct World {
     engine: Option<Box<dyn Core>>,
     mode: Mode,
     buffers: Vec<Buffer>,
+    wide: BTreeMap<SpanId, span::WideBuffer>,
+    span_count: u32,
     in_save: Option<Saving>,
     saves: u64,
     /// Stamp of the newest save that was acknowledged.
@@ -198,6 +207,8 @@ impl World {
             engine: None,
             mode: Mode::BurnIn,
             buffers: Vec::new(),
+            wide: BTreeMap::new(),
+            span_count: 0,
             in_save: None,
             saves: 0,
             acknowledged: 0,
@@ -264,6 +275,7 @@ impl World {
         self.exited = None;
         let engine = make(startup, settings.clone());
         self.buffers = (0..engine.operations()).map(|_| Buffer::default()).collect();
+        (self.wide, self.span_count) = (BTreeMap::new(), engine.spans());
         for buffer in &mut self.buffers {
             buffer.bytes = vec![0; self.settings.geometry.block_size as usize];
         }
@@ -373,6 +385,7 @@ impl World {
             let event = match pending {
                 Pending::WriteEnds(op, ..) => Event::Wrote(op, Err(failed())),
                 Pending::ReadEnds(op, ..) => Event::Read(op, Err(failed())),
+                Pending::SpanEnds(id) => Event::ReadSpan(id, Err(failed())),
                 Pending::FlushEnds => Event::Flushed(Err(failed())),
                 other => {
                     self.pending.insert(key, other);

@@ -83,6 +83,10 @@ impl World {
                 Some(event) => event,
                 None => return Ok(None),
             },
+            Pending::SpanEnds(id) => match self.try_read_span(id)? {
+                Some(event) => event,
+                None => return Ok(None),
+            },
             Pending::FlushEnds => {
                 let said = self.disk.complete_flush().map(|()| 0);
                 match Progress::new(Kind::Flush, 0).advance(said) {
@@ -132,6 +136,9 @@ impl World {
             Event::Sealed(op) | Event::Read(op, _) | Event::Inspected(op, _) | Event::Surveyed(op, _) => {
                 self.buffers[op.0 as usize].busy = false;
             }
+            Event::ReadSpan(id, _) | Event::InspectedSpan(id, _) | Event::SurveyedSpan(id, _) => {
+                self.wide.get_mut(id).ok_or("a span that was never read")?.busy = false;
+            }
             Event::Flushed(result) => self.truth.told_flushed(result.is_ok()),
             Event::Saved(..) => self.in_save = None,
             Event::Fired(_) | Event::Command(_) => {}
@@ -170,6 +177,8 @@ impl World {
                 let claims = inspector.survey(&buffer.bytes, block);
                 self.work(op, Event::Surveyed(op, claims));
             }
+            Action::ReadSpan(id, span) => self.read_span(id, span)?,
+            Action::InspectSpan(..) | Action::SurveySpan(_) => self.look_at_span(&action)?,
             Action::Flush => {
                 self.truth.flush_handed_over();
                 self.disk.submit_flush();

@@ -30,10 +30,11 @@ pub type Timing = fn(Takes, u64) -> u64;
 pub(super) fn takes(what: &Pending) -> Takes {
     match what {
         Pending::WriteEnds(..) => Takes::Write,
-        Pending::ReadEnds(..) => Takes::Read,
+        Pending::ReadEnds(..) | Pending::SpanEnds(_) => Takes::Read,
         Pending::FlushEnds => Takes::Flush,
         Pending::SaveEnds => Takes::Save,
         Pending::Deliver(Event::Sealed(_) | Event::Inspected(..) | Event::Surveyed(..)) => Takes::Work,
+        Pending::Deliver(Event::InspectedSpan(..) | Event::SurveyedSpan(..)) => Takes::Work,
         Pending::Deliver(_) => Takes::Delivery,
     }
 }

@@ -43,6 +43,8 @@ impl Tiny {
             mode,
             promise,
             queue_depth: self.depth,
+            // All at once, or each alone.
+            span_bytes: if (self.blocks + cuts as u64).is_multiple_of(2) { 1 << 20 } else { BLOCK },
             flush_every: FlushEvery::Bytes(self.flush_every * u64::from(BLOCK)),
             retention: self.retention,
             readback_lag: self.lag * u64::from(BLOCK),

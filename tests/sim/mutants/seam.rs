@@ -58,6 +58,10 @@ impl Core for Mutant {
         self.operations
     }
 
+    fn spans(&self) -> u32 {
+        self.engine.spans()
+    }
+
     fn step(&mut self, now: Now, events: &[Event], actions: &mut Vec<Action>) {
         let mut passed = Passed::default();
         for event in events {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use scrubd::engine::{Event, OpId};
-use scrubd::tag::{Broken, Claims, Class, Inspection, Verdict};
+use scrubd::engine::{Event, OpId, SpanId};
+use scrubd::tag::{Broken, Claims, Class, Inspection, Inspections, Verdict};
 use scrubd::vocabulary::Seq;
 
 use super::seam::{Mutation, Passed, hearing};
@@ -14,6 +14,11 @@ pub fn concluding(mut change: impl FnMut(Verdict) -> Verdict + 'static) -> Box<d
     hearing(move |event| match event {
         Event::Inspected(op, Inspection { verdict, claims }) => {
             Event::Inspected(op, Inspection { verdict: change(verdict), claims })
+        }
+        Event::InspectedSpan(span, Inspections { intact, others }) => {
+            let changed =
+                |(block, Inspection { verdict, claims })| (block, Inspection { verdict: change(verdict), claims });
+            Event::InspectedSpan(span, Inspections { intact, others: others.into_iter().map(changed).collect() })
         }
         other => other,
     })
@@ -56,6 +61,9 @@ pub fn accuses(what: impl Fn(&Verdict) -> bool + 'static, class: Class) -> Box<d
 pub fn witnesses(change: impl Fn(&Claims) -> Claims + 'static) -> Box<dyn Mutation> {
     hearing(move |event| match event {
         Event::Surveyed(op, claims) => Event::Surveyed(op, change(&claims)),
+        Event::SurveyedSpan(span, heard) => {
+            Event::SurveyedSpan(span, heard.iter().map(|(block, claims)| (*block, change(claims))).collect())
+        }
         other => other,
     })
 }
@@ -74,6 +82,13 @@ pub fn boastful(claims: &Claims) -> Claims {
 pub fn deaf_to_claims() -> Box<dyn Mutation> {
     hearing(|event| match event {
         Event::Surveyed(op, _) => Event::Surveyed(op, Claims::default()),
+        Event::SurveyedSpan(span, heard) => {
+            Event::SurveyedSpan(span, heard.into_iter().map(|(block, _)| (block, Claims::default())).collect())
+        }
+        Event::InspectedSpan(span, Inspections { intact, others }) => {
+            let mute = |(block, Inspection { verdict, .. })| (block, Inspection { verdict, claims: Claims::default() });
+            Event::InspectedSpan(span, Inspections { intact, others: others.into_iter().map(mute).collect() })
+        }
         Event::Inspected(op, Inspection { verdict, .. }) => {
             Event::Inspected(op, Inspection { verdict, claims: Claims::default() })
         }
@@ -85,6 +100,7 @@ pub fn deaf_to_claims() -> Box<dyn Mutation> {
 #[derive(Default)]
 pub struct CountsTheUnread {
     failed: BTreeSet<OpId>,
+    failed_spans: BTreeSet<SpanId>,
 }
 
 impl Mutation for CountsTheUnread {
@@ -100,6 +116,14 @@ impl Mutation for CountsTheUnread {
             }
             Event::Inspected(op, Inspection { claims, .. }) if self.failed.remove(&op) => {
                 Event::Inspected(op, Inspection { verdict: Verdict::Intact, claims })
+            }
+            Event::ReadSpan(span, Err(_)) => {
+                self.failed_spans.insert(span);
+                Event::ReadSpan(span, Ok(()))
+            }
+            Event::InspectedSpan(span, Inspections { intact, others }) if self.failed_spans.remove(&span) => {
+                let intact = intact + others.len() as u32;
+                Event::InspectedSpan(span, Inspections { intact, others: Vec::new() })
             }
             other => other,
         });

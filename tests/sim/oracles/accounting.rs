@@ -3,20 +3,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use scrubd::engine::{Action, Event, Mode, OpId};
+use scrubd::engine::{Action, Event, Mode, OpId, SpanId};
 use scrubd::report::Overall;
 use scrubd::sim::{Scene, Sight, Watcher};
+use scrubd::tag::Span;
 use scrubd::vocabulary::Block;
 
 #[derive(Default)]
 pub struct Accounting {
     check: bool,
     reading: BTreeMap<OpId, Block>,
+    reading_widely: BTreeMap<SpanId, Span>,
     /// Bytes of reads that ended well, and the blocks that they were of.
     read: u64,
     blocks: BTreeSet<Block>,
     /// Reads that ended well and of which nothing was made yet.
     idle: BTreeSet<OpId>,
+    idle_spans: BTreeSet<SpanId>,
 }
 
 impl Watcher for Accounting {
@@ -41,6 +44,29 @@ impl Watcher for Accounting {
             }
             Sight::Acted(Action::Inspect(op, _) | Action::Survey(op, _) | Action::Report(_, Some(op))) => {
                 self.idle.remove(op);
+            }
+            Sight::Acted(Action::ReadSpan(id, span)) => {
+                // One that came too late, or from before everything began anew, is read again unseen.
+                self.idle_spans.remove(id);
+                self.reading_widely.insert(*id, span.clone());
+            }
+            Sight::Told(Event::ReadSpan(id, result)) => {
+                let span = self.reading_widely.remove(id).ok_or("a wide read ended that nobody asked for")?;
+                if result.is_ok() {
+                    self.idle_spans.insert(*id);
+                    for block in span.blocks() {
+                        self.read += scene.disk.shown(block)[0].bytes.len() as u64;
+                        self.blocks.insert(block);
+                    }
+                }
+            }
+            Sight::Acted(Action::InspectSpan(id, _) | Action::SurveySpan(id)) => {
+                if !self.idle_spans.remove(id) {
+                    return Err(format!("{id:?} is looked at, and was not read"));
+                }
+            }
+            Sight::Told(Event::InspectedSpan(id, _) | Event::SurveyedSpan(id, _)) if self.idle_spans.contains(id) => {
+                return Err(format!("{id:?} was looked at before it was read"));
             }
             Sight::Acted(Action::Judged(judgement)) => {
                 if judgement.bytes.verified > self.read {

@@ -8,6 +8,9 @@ use scrubd::sim::{Scene, Sight, Watcher};
 #[derive(Default)]
 pub struct Bounds {
     operations: u32,
+    /// Wide reads, and bytes of each.
+    spans: u32,
+    span_bytes: u64,
     /// Starts, and whatever else begins an epoch.
     epochs: usize,
 }
@@ -19,7 +22,16 @@ impl Watcher for Bounds {
             false => Err(format!("{op:?} of {operations}")),
         };
         match sight {
-            Sight::Started { settings, .. } => self.operations = 2 * settings.queue_depth,
+            Sight::Started { settings, .. } => {
+                self.operations = 2 * settings.queue_depth;
+                (self.spans, self.span_bytes) = (settings.queue_depth.min(4) * 2, u64::from(settings.span_bytes));
+            }
+            Sight::Acted(Action::ReadSpan(id, span)) => {
+                let bytes = u64::from(span.count()) * scene.disk.shown(span.first())[0].bytes.len() as u64;
+                if id.0 >= self.spans || bytes > self.span_bytes || span.count() < 2 {
+                    return Err(format!("{id:?} of {} with {bytes} bytes of {}", self.spans, self.span_bytes));
+                }
+            }
             Sight::Acted(Action::Seal(op, ..) | Action::Read(op, _) | Action::Write { op, .. }) => {
                 return known(op, self.operations);
             }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use scrubd::engine::{Action, Event, Mode, OpId, Record};
 use scrubd::ledger::{ProvedBy, State};
 use scrubd::sim::{Scene, Sight, Watcher};
+use scrubd::tag::Verdict;
 use scrubd::vocabulary::{Block, Seq};
 
 use super::corners::Corners;
@@ -92,13 +93,29 @@ impl Watcher for Coverage {
                 let text = format!("{command:?}");
                 self.count(&format!("command {}", text.split(['(', ' ']).next().unwrap_or_default()));
             }
-            Sight::Acted(Action::Fire(_)) => self.count("trigger fired"),
-            Sight::Acted(Action::Record(record)) => {
-                if matches!(record, Record::StateDistrusted { .. }) {
-                    self.count("state distrusted");
+            Sight::Acted(Action::ReadSpan(..)) => self.count("wide read"),
+            Sight::Told(Event::ReadSpan(_, Err(_))) => self.count("wide read that failed"),
+            Sight::Told(Event::InspectedSpan(_, inspections)) => {
+                for (_, inspection) in &inspections.others {
+                    match &inspection.verdict {
+                        Verdict::Broken(broken) => self.count(&format!("seen in a wide read: {}", broken.class)),
+                        verdict => self.count(&format!("seen in a wide read: {verdict:?}")),
+                    }
                 }
             }
+            Sight::Acted(Action::Fire(_)) => self.count("trigger fired"),
+            Sight::Acted(Action::Record(record)) => match record {
+                Record::StateDistrusted { .. } => self.count("state distrusted"),
+                Record::ReadFailedBeside { why, .. } if why.starts_with("it has not returned") => {
+                    self.count("wide read past its deadline");
+                }
+                Record::IoReturned { blocks: Some(_), .. } => self.count("wide read returned after its deadline"),
+                _ => {}
+            },
             Sight::Acted(Action::Report(finding, _)) => {
+                if finding.detail.starts_with("stuck: the read of blocks") {
+                    self.count("wide read told as stuck");
+                }
                 self.count(&format!("finding {}", finding.class));
                 self.count(&format!("found at {:?}", finding.occasion));
                 self.count(&format!("found {:?}", finding.persistence));

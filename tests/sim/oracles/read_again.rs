@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use scrubd::engine::{Action, Event, OpId};
+use scrubd::engine::{Action, Event, OpId, SpanId};
 use scrubd::report::Persistence;
 use scrubd::sim::{Scene, Sight, Watcher};
+use scrubd::tag::Span;
 use scrubd::vocabulary::Block;
 
 #[derive(Default)]
 pub struct ReadAgain {
     rereads: u32,
     reading: BTreeMap<OpId, Block>,
+    reading_widely: BTreeMap<SpanId, Span>,
     /// Reads of each block since it was last written.
     reads: BTreeMap<Block, u32>,
 }
@@ -31,6 +33,14 @@ impl Watcher for ReadAgain {
                 if let Some(block) = self.reading.remove(op) {
                     *self.reads.entry(block).or_default() += 1;
                 }
+            }
+            Sight::Acted(Action::ReadSpan(id, span)) => {
+                self.reading_widely.insert(*id, span.clone());
+            }
+            // A wide read that failed saw nothing: it is no read of any of its blocks.
+            Sight::Told(Event::ReadSpan(id, Ok(()))) => {
+                let span = self.reading_widely.remove(id);
+                span.iter().flat_map(Span::blocks).for_each(|block| *self.reads.entry(block).or_default() += 1);
             }
             Sight::Acted(Action::Report(finding, _)) => {
                 let reads = self.reads.get(&finding.block).copied().unwrap_or(0);

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use scrubd::engine::{Action, Event, OpId};
+use scrubd::engine::{Action, Event, OpId, SpanId};
 use scrubd::sim::{Scene, Sight, Watcher};
+use scrubd::tag::Span;
 use scrubd::vocabulary::{Block, Seq};
 
 #[derive(Default)]
 pub struct WindowFirst {
     unread: BTreeSet<Block>,
     reading: BTreeMap<OpId, Block>,
+    reading_widely: BTreeMap<SpanId, Span>,
 }
 
 impl Watcher for WindowFirst {
@@ -17,6 +19,7 @@ impl Watcher for WindowFirst {
         match sight {
             Sight::Started { loaded, .. } => {
                 self.reading.clear();
+                self.reading_widely.clear();
                 let after_cut = loaded.filter(|loaded| !loaded.clean);
                 let window = after_cut.map_or(0..0, |loaded| loaded.durable().0..loaded.reserved.0);
                 // Twice round is every block.
@@ -29,6 +32,15 @@ impl Watcher for WindowFirst {
             Sight::Told(Event::Read(op, _)) => {
                 if let Some(block) = self.reading.remove(op) {
                     self.unread.remove(&block);
+                }
+            }
+            Sight::Acted(Action::ReadSpan(id, span)) => {
+                self.reading_widely.insert(*id, span.clone());
+            }
+            // What a wide read did not read must be read alone; what lies between the blocks asked for is not looked at.
+            Sight::Told(Event::ReadSpan(id, Ok(()))) => {
+                if let Some(span) = self.reading_widely.remove(id) {
+                    span.blocks().for_each(|block| drop(self.unread.remove(&block)));
                 }
             }
             Sight::Acted(Action::Write { .. }) if !self.unread.is_empty() => {

@@ -1,0 +1,148 @@
+//! Many adjacent blocks in one read: what a bad one among them means for the others.
+
+use super::*;
+use crate::engine::Record;
+use crate::tag::Class;
+
+/// A check of 40 blocks that were written twice and stopped cleanly.
+fn check_of(spoil: impl FnOnce(&mut BTreeMap<Block, Vec<u8>>), settings: Settings) -> Bench {
+    let mut written = Bench::new(40, super::settings(Some(2)));
+    assert_eq!(written.run(100_000), Some(Outcome::Kept));
+    spoil(&mut written.disk);
+    let settings = Settings { mode: Mode::Check, ..settings };
+    Bench::restart(40, settings, written.slot.clone(), written.disk.clone())
+}
+
+fn failed_wide_reads(bench: &Bench) -> usize {
+    bench.records.iter().filter(|record| matches!(record, Record::ReadFailedBeside { .. })).count()
+}
+
+#[test]
+fn a_check_of_neighbours_is_one_read_and_counts_each_of_them() {
+    let mut check = check_of(|_| {}, settings(None));
+    assert_eq!(check.run(1000), Some(Outcome::Kept));
+    assert_eq!(check.wide.len(), 1);
+    let judgement = &check.judged[0];
+    assert_eq!((judgement.verdict, judgement.blocks.intact), (Overall::Intact, 40));
+    assert_eq!(judgement.bytes.verified, 40 * 4096);
+    assert_eq!(check.records, []);
+}
+
+#[test]
+fn damaged_blocks_among_good_ones_are_read_again_alone_and_each_is_told_once() {
+    // More of them than there are operations to look at them.
+    let spoil = |disk: &mut BTreeMap<Block, Vec<u8>>| disk.values_mut().skip(3).take(30).for_each(|b| b[700] ^= 1);
+    let mut check = check_of(spoil, settings(None));
+    assert_eq!(check.run(10_000), Some(Outcome::Broken));
+    let judgement = &check.judged[0];
+    assert_eq!((judgement.blocks.intact, judgement.blocks.findings), (10, 30));
+    let mut found: Vec<_> = judgement.findings.iter().map(|finding| finding.block.0).collect();
+    found.sort_unstable();
+    assert_eq!(found, (3..33).collect::<Vec<_>>());
+    for finding in &judgement.findings {
+        assert_eq!((finding.class, finding.persistence), (Class::Corrupt, Persistence::Persistent));
+        assert_eq!(finding.reads.len(), 4, "the span's sight of it, and three of its own");
+    }
+    assert_eq!(failed_wide_reads(&check), 0);
+}
+
+/// With one read for many blocks an error of one is an error of all: it must not become a finding of the others, nor of
+/// that one where it reads well alone.
+#[test]
+fn a_wide_read_that_fails_accuses_nobody_and_is_on_record() {
+    let mut check = check_of(|_| {}, settings(None));
+    check.fail_read = Some(Block(17));
+    assert_eq!(check.run(10_000), Some(Outcome::Broken));
+    let judgement = &check.judged[0];
+    let found: Vec<_> = judgement.findings.iter().map(|f| (f.block.0, f.class, f.persistence)).collect();
+    assert_eq!(found, [(17, Class::Unreadable, Persistence::Transient)], "it failed alone, too");
+    assert_eq!((judgement.blocks.intact, failed_wide_reads(&check)), (39, 1));
+
+    let mut check = check_of(|_| {}, settings(None));
+    let mut failed = false;
+    while !failed {
+        assert_eq!(check.run(1), None);
+        for event in &mut check.pending {
+            if let Event::ReadSpan(_, result) = event {
+                (*result, failed) = (Err(io_error()), true);
+            }
+        }
+    }
+    assert_eq!(check.run(10_000), Some(Outcome::Kept));
+    assert_eq!((check.judged[0].blocks.intact, failed_wide_reads(&check)), (40, 1));
+    assert_eq!(check.reports, []);
+}
+
+#[test]
+fn a_wide_read_that_hangs_is_told_and_its_blocks_are_asked_for_one_by_one() {
+    // Alone, block 5 hangs too: that is the finding, and the only one.
+    let mut check = check_of(|_| {}, settings(None));
+    check.hang_read = Some((Block(5), false));
+    assert_eq!(check.run(10_000), Some(Outcome::Broken));
+    let told: Vec<_> = check.reports.iter().map(|report| (report.block.0, report.detail.clone())).collect();
+    assert!(matches!(&told[..], [(5, detail)] if detail.starts_with("stuck: the read of block 5 ")), "{told:?}");
+    assert_eq!((check.judged[0].verdict, failed_wide_reads(&check)), (Overall::Incomplete, 1));
+
+    // Alone, each of them answers: nothing is wrong with any, but a read that never returns is no kept promise either.
+    let mut check = check_of(|_| {}, settings(None));
+    check.hang_read = Some((Block(5), true));
+    assert_eq!(check.run(10_000), Some(Outcome::Broken));
+    let told: Vec<_> = check.reports.iter().map(|report| report.detail.clone()).collect();
+    assert!(matches!(&told[..], [detail] if detail.starts_with("stuck: the read of blocks 0 to 39 ")), "{told:?}");
+    let judgement = &check.judged[0];
+    assert_eq!((judgement.verdict, judgement.blocks.intact, failed_wide_reads(&check)), (Overall::Incomplete, 40, 1));
+}
+
+#[test]
+fn a_wide_read_that_is_late_is_not_judged_when_it_returns_but_that_is_told() {
+    let on_start = crate::engine::OnStart::Always;
+    let mut check = check_of(|_| {}, settings(None));
+    check = Bench::restart(40, Settings { on_start, ..settings(Some(1)) }, check.slot.clone(), check.disk.clone());
+    check.hang_read = Some((Block(5), true));
+    while failed_wide_reads(&check) == 0 {
+        assert_eq!(check.run(1), None);
+    }
+    // What was hung is let go while the blocks are read alone.
+    check.hang_read = None;
+    check.pending.extend(check.hung.drain(..));
+    assert_eq!(check.run(100_000), Some(Outcome::Kept));
+    assert_eq!(check.reports, []);
+    assert_eq!(check.judged[0].blocks.intact, 40);
+    let returned = |record: &Record| matches!(record, Record::IoReturned { blocks: Some(40), .. });
+    assert_eq!(check.records.iter().filter(|record| returned(record)).count(), 1);
+}
+
+/// A queue of one place is full of the wide read that hangs: none of its blocks can be asked for.
+#[test]
+fn where_a_hung_wide_read_fills_the_queue_it_is_told_with_its_blocks() {
+    for depth in [1, 2] {
+        let mut check = check_of(|_| {}, Settings { queue_depth: depth, ..settings(None) });
+        check.hang_read = Some((Block(5), false));
+        assert_eq!(check.run(10_000), Some(Outcome::Broken));
+        assert_eq!(check.reports.len(), 1);
+        let whole = check.reports[0].detail.starts_with("stuck: the read of blocks 0 to 39 ");
+        assert_eq!(whole, depth == 1, "{:?}", check.reports);
+        assert_eq!(check.judged[0].verdict, Overall::Incomplete);
+    }
+}
+
+#[test]
+fn the_record_of_wide_reads_that_fail_is_bounded() {
+    let settings = Settings { span_bytes: 2 * 4096, ..settings(None) };
+    let mut written = Bench::new(1200, settings.clone());
+    assert_eq!(written.run(1_000), None);
+    let slot = written.slot.clone();
+    let check = Settings { mode: Mode::Check, ignore_state: true, ..settings };
+    let mut check = Bench::restart(1200, check, slot, written.disk.clone());
+    let mut ended = None;
+    while ended.is_none() {
+        for event in &mut check.pending {
+            if let Event::ReadSpan(_, result) = event {
+                *result = Err(io_error());
+            }
+        }
+        ended = check.run(1);
+    }
+    // 600 in the survey and 600 in the judgement: the first 256, the 512th and the 1024th.
+    assert_eq!(failed_wide_reads(&check), 258);
+}
