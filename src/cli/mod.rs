@@ -10,6 +10,7 @@ mod control;
 mod exit;
 mod init;
 mod inspect;
+mod journal;
 mod last_words;
 mod progress;
 mod quarantine;
@@ -39,7 +40,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(Ok(code)) => ExitCode::from(code),
         Ok(Err(failure)) => {
-            talk::say(&format!("scrubd: {failure}"));
+            talk::fail(&failure);
             ExitCode::from(failure.code)
         }
         // The panic hook has told where and why.

@@ -21,5 +21,6 @@ mod resets;
 mod room;
 mod selftest;
 mod stuck;
+mod supervised;
 mod threads;
 mod triggers;
