@@ -14,6 +14,7 @@ mod journal;
 mod last_words;
 mod progress;
 mod quarantine;
+mod release;
 mod run;
 mod selftest;
 mod state;
@@ -51,6 +52,7 @@ pub fn main() -> ExitCode {
 fn dispatch(args: &Args) -> Result<u8, Failure> {
     match &args.command {
         Command::Init(_) => init::run(args),
+        Command::Release(_) => release::run(args),
         Command::Run(options) => run::run(args, options),
         Command::Check(options) => check::run(args, options.no_state),
         Command::Status(_) => status::run(args),

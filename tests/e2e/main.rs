@@ -17,6 +17,7 @@ mod ledgers;
 mod main_job;
 mod memory;
 mod no_state;
+mod release;
 mod resets;
 mod room;
 mod selftest;
