@@ -99,7 +99,9 @@ run_case() {
         [ -n "$wanted" ] || return 0
     fi
     log=$(mktemp)
-    if (set -eo pipefail; "$name") >"$log" 2>&1; then
+    # In the background, as bash ignores `set -e` in what a condition runs.
+    (set -eo pipefail; "$name") >"$log" 2>&1 </dev/null &
+    if wait $!; then
         passed=$((passed + 1))
         echo "ok      $(words "$name") ($((SECONDS - begin)) s)"
     else
@@ -162,8 +164,8 @@ config() {
 }
 
 drop_in() {
-    mkdir -p "$root/etc/systemd/system/$1.d"
-    cat >"$root/etc/systemd/system/$1.d/$2.conf"
+    mkdir -p "$root/etc/systemd/system/$1.service.d"
+    cat >"$root/etc/systemd/system/$1.service.d/$2.conf"
     c systemctl daemon-reload
 }
 
