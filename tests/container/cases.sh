@@ -74,7 +74,7 @@ case_what_root_labels_belongs_to_user_scrubd() {
 case_a_start_returns_when_it_is_ready_and_the_status_says_what_is_done() {
     start_bay3
     is bay3 SubState running
-    until_true eval 'state_of bay3 StatusText | grep -Eq "pass [0-9]+, [0-9.]+ %; .* MiB/s\\), .*0 findings"'
+    until_true eval 'state_of bay3 StatusText | has -E "pass [0-9]+, [0-9.]+ %; .* MiB/s\\), .*0 findings"'
     state_of bay3 StatusText
 }
 
@@ -82,11 +82,11 @@ case_io_uring_registered_buffers_pinning_and_direct_io_work_in_the_sandbox() {
     local status
     status=$(c scrubd status bay3 --json)
     echo "$status"
-    grep -q '"engine":"io_uring"' <<<"$status"
-    grep -q '"registered_buffers":true,"registered_file":true,"direct":true' <<<"$status"
-    grep -q '"thread":"verify/0","cpus_asked":\[1\],"cpus_allowed":\[1\]' <<<"$status"
+    has '"engine":"io_uring"' <<<"$status"
+    has '"registered_buffers":true,"registered_file":true,"direct":true' <<<"$status"
+    has '"thread":"verify/0","cpus_asked":\[1\],"cpus_allowed":\[1\]' <<<"$status"
     # A guard that cannot look, or uevents that cannot be heard, would be told here.
-    fails grep -q 'no uevents\|could not look' <<<"$status"
+    fails has 'no uevents\|could not look' <<<"$status"
     [ "$(c stat -c %U "/proc/$(state_of bay3 MainPID)")" = scrubd ]
 }
 
@@ -101,7 +101,7 @@ case_a_uevent_of_the_kernel_reaches_the_sandbox() {
     echo remove >"/sys/class/block/${loop#/dev/}/uevent"
     until_true said bay3 'it was removed'
     is bay3 ActiveState active
-    until_true eval 'state_of bay3 StatusText | grep -q "^writing"'
+    until_true eval 'state_of bay3 StatusText | has "^writing"'
 }
 
 case_a_good_reload_comes_back_when_the_settings_are_in_force() {
@@ -118,19 +118,19 @@ case_a_bad_reload_fails_says_why_and_keeps_the_old_settings() {
     fails c systemctl reload scrubd@bay3
     is bay3 ActiveState active
     said bay3 'queue_depth: 32 is in use, 7 needs a restart'
-    until_true eval 'state_of bay3 StatusText | grep -q "the last reload was refused"'
+    until_true eval 'state_of bay3 StatusText | has "the last reload was refused"'
     config_bay3 'rate = "much"'
     fails c systemctl reload scrubd@bay3
     config_bay3
     c systemctl reload scrubd@bay3
-    until_true eval '! state_of bay3 StatusText | grep -q refused'
+    until_true eval '! state_of bay3 StatusText | has refused'
     is bay3 MainPID "$pid"
 }
 
 case_the_journal_has_priorities_ids_fields_and_explanations() {
-    c journalctl --no-pager -u scrubd@bay3 -o json MESSAGE_ID=c056eb5fa5354694bee799f21d03e5ab | grep -q '"PRIORITY":"6"'
-    c journalctl --no-pager -x -u scrubd@bay3 | grep -q 'Ring, buffers and workers are there'
-    c journalctl --no-pager -u scrubd@bay3 -p err MESSAGE_ID=3d56ee21ef554308a8fe1a834a8febdc | grep -q 'stay as they were'
+    c journalctl --no-pager -u scrubd@bay3 -o json MESSAGE_ID=c056eb5fa5354694bee799f21d03e5ab | has '"PRIORITY":"6"'
+    c journalctl --no-pager -x -u scrubd@bay3 | has 'Ring, buffers and workers are there'
+    c journalctl --no-pager -u scrubd@bay3 -p err MESSAGE_ID=3d56ee21ef554308a8fe1a834a8febdc | has 'stay as they were'
 }
 
 case_sigusr1_puts_the_status_into_the_journal() {
@@ -163,7 +163,7 @@ case_a_crash_is_started_again_and_the_next_start_judges_and_finds_nothing() {
         c systemctl kill -s $signal --kill-whom=main scrubd@bay3
         until_true eval "[ \"\$(restarts_of bay3)\" -gt $before ]"
         until_is bay3 ActiveState active
-        until_true eval 'state_of bay3 StatusText | grep -q "^writing"'
+        until_true eval 'state_of bay3 StatusText | has "^writing"'
     done
     said bay3 'verdict: intact'
     is bay3 ActiveState active
@@ -176,7 +176,7 @@ case_a_stopped_process_is_ended_by_the_watchdog_and_started_again() {
     c systemctl kill -s STOP --kill-whom=main scrubd@bay3
     until_true eval "[ \"\$(restarts_of bay3)\" -gt $before ]"
     until_is bay3 ActiveState active
-    c journalctl --no-pager -u scrubd@bay3 | grep -q 'Watchdog timeout'
+    c journalctl --no-pager -u scrubd@bay3 | has 'Watchdog timeout'
 }
 
 case_a_stop_under_load_is_quick_clean_and_loses_nothing() {
@@ -258,7 +258,7 @@ case_two_instances_run_side_by_side() {
 case_an_upgrade_while_it_runs_leaves_it_running() {
     local pid
     pid=$(state_of bay3 MainPID)
-    c dpkg -i /scrubd.deb | tee /dev/stderr | grep -q 'goes on with the version that it was started with: scrubd@bay3.service'
+    c dpkg -i /scrubd.deb | tee /dev/stderr | has 'goes on with the version that it was started with: scrubd@bay3.service'
     is bay3 MainPID "$pid"
     is bay3 ActiveState active
     c scrubd status bay3
@@ -276,7 +276,7 @@ case_a_finding_ends_with_65_and_is_not_started_again() {
     is bay3 ExecMainStatus 65
     is bay3 NRestarts 0
     c test -e /var/lib/scrubd/bay3/QUARANTINE
-    c journalctl --no-pager -x -u scrubd@bay3 SCRUBD_CLASS=corrupt | grep -q 'A promise was broken: corrupt at block'
+    c journalctl --no-pager -x -u scrubd@bay3 SCRUBD_CLASS=corrupt | has 'A promise was broken: corrupt at block'
     c test -s /var/lib/scrubd/bay3/findings/1/summary.txt
 }
 
@@ -298,7 +298,7 @@ case_a_reboot_lifts_no_quarantine_and_a_clear_does() {
     c scrubd quarantine clear bay3
     [ -z "$(c find /var/lib/scrubd ! -user scrubd)" ]
     start_bay3
-    until_true eval 'state_of bay3 StatusText | grep -q "^writing"'
+    until_true eval 'state_of bay3 StatusText | has "^writing"'
     c systemctl stop scrubd@bay3
     config_bay3
 }
@@ -360,7 +360,7 @@ case_a_removal_stops_what_runs_cleanly_and_keeps_state_and_configuration() {
     c test -e /var/lib/scrubd/bay3/ledger.0
     c test -e /etc/scrubd/scrubd.toml
     fails c test -e /usr/bin/scrubd
-    grep -q '"stopped"\|Stopped' "$root/var/lib/scrubd/bay3/events.jsonl"
+    has '"stopped"\|Stopped' "$root/var/lib/scrubd/bay3/events.jsonl"
 }
 
 case_a_purge_takes_the_state_and_leaves_what_is_the_administrators() {

@@ -43,7 +43,7 @@ booted() {
     local waited
     for waited in $(seq 600); do
         leader=$(pgrep -P "$nspawn" -x systemd | head -1)
-        if [ -n "$leader" ] && c systemctl is-system-running 2>/dev/null | grep -Eq 'running|degraded'; then
+        if [ -n "$leader" ] && c systemctl is-system-running 2>/dev/null | grep -E 'running|degraded' >/dev/null; then
             c mknod -m 600 "$loop" b 7 "${loop#/dev/loop}"
             c mknod -m 600 "$other_loop" b 7 "${other_loop#/dev/loop}"
             # As 70-scrubd.rules does for a disk that is tagged; there is no udev in a container.
@@ -170,3 +170,6 @@ drop_in() {
 }
 
 fresh() { c systemctl reset-failed "scrubd@$1" 2>/dev/null || true; }
+
+# Reads all of what it is given: `grep -q` would end a pipe early, and with it whatever still writes into that.
+has() { grep "$@" >/dev/null; }
