@@ -5,6 +5,7 @@ root=
 loop=
 other_loop=
 leader=
+nspawn=
 passed=0
 failed=0
 
@@ -34,16 +35,11 @@ unpack() {
 boot() {
     SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet -D "$root" --boot --register=no --keep-unit \
         --machine=scrubd-test --capability=CAP_BPF --system-call-filter=bpf --console=read-only \
-        >"$root.console" 2>&1 </dev/null &
-    nspawn=$!
-    booted
-}
-
-booted() {
+        >>"$root.console" 2>&1 </dev/null &
     local waited
     for waited in $(seq 600); do
-        leader=$(pgrep -P "$nspawn" -x systemd | head -1)
-        if [ -n "$leader" ] && c systemctl is-system-running 2>/dev/null | grep -E 'running|degraded' >/dev/null; then
+        find_leader
+        if [ -n "$leader" ] && c systemctl is-system-running 2>/dev/null | has -E 'running|degraded'; then
             c mknod -m 600 "$loop" b 7 "${loop#/dev/loop}"
             c mknod -m 600 "$other_loop" b 7 "${other_loop#/dev/loop}"
             # As 70-scrubd.rules does for a disk that is tagged; there is no udev in a container.
@@ -57,15 +53,23 @@ booted() {
     exit 1
 }
 
-# Its systemd starts anew, /run is empty, what was durable is there.
+# By the directory, which is this run's alone. A case that reboots has started another than the one before.
+find_leader() {
+    nspawn=$(pgrep -f "^systemd-nspawn .*-D $root " || true)
+    leader=
+    if [ -n "$nspawn" ]; then leader=$(pgrep -P "$nspawn" -x systemd || true); fi
+}
+
+# Its systemd starts anew, /run is empty, what was durable is there. nspawn ends with it, as nobody keeps its unit.
 reboot() {
-    local before=$leader waited
+    local waited
     c systemctl reboot
     for waited in $(seq 300); do
-        [ -d "/proc/$before" ] || break
+        find_leader
+        [ -n "$nspawn" ] || break
         sleep 0.1
     done
-    booted
+    boot
 }
 
 # Runs something in the container.
@@ -74,16 +78,17 @@ c() {
 }
 
 tear_down() {
-    if [ -n "${nspawn:-}" ]; then
-        [ -n "$leader" ] && kill -s RTMIN+4 "$leader" 2>/dev/null
+    find_leader
+    if [ -n "$leader" ]; then
+        kill -s RTMIN+4 "$leader" 2>/dev/null
         local waited
         for waited in $(seq 100); do
             kill -0 "$nspawn" 2>/dev/null || break
             sleep 0.1
         done
-        kill "$nspawn" 2>/dev/null
-        wait "$nspawn" 2>/dev/null
     fi
+    [ -z "$nspawn" ] || kill "$nspawn" 2>/dev/null
+    wait
     [ -n "$loop" ] && losetup -d "$loop"
     [ -n "$other_loop" ] && losetup -d "$other_loop"
     [ -n "$root" ] && rm -rf --one-file-system "$root" "$root.disk" "$root.other" "$root.console"
@@ -110,8 +115,7 @@ run_case() {
         sed 's/^/        /' "$log" | tail -25
     fi
     rm -f "$log"
-    # A reboot within a case has another leader.
-    leader=$(pgrep -P "$nspawn" -x systemd | head -1)
+    find_leader
 }
 
 words() {
