@@ -104,6 +104,32 @@ case_no_other_device_can_be_opened_in_the_sandbox() {
     is other ExecMainStatus 77
 }
 
+case_a_disk_that_hangs_is_reported_and_not_killed_by_the_watchdog() {
+    config other "path = \"$other_loop\"" 'rate = "5MiB/s"' 'verify.deadline = "2s"' 'on_finding = "continue"'
+    drop_in scrubd@other device <<-END
+	[Service]
+	DeviceAllow=$other_loop rw
+	END
+    fresh other
+    c systemctl start scrubd@other
+    until_true eval 'state_of other StatusText | has "^writing"'
+    trap thaw EXIT
+    freeze
+    until_true eval 'state_of other StatusText | has "stuck"'
+    # More than twice WatchdogSec=.
+    sleep 7
+    is other ActiveState active
+    is other NRestarts 0
+    state_of other StatusText
+    thaw
+    trap - EXIT
+    until_true eval '! state_of other StatusText | has stuck'
+    said other 'has returned after'
+    c systemctl stop scrubd@other
+    is other NRestarts 0
+    fresh other
+}
+
 case_a_uevent_of_the_kernel_reaches_the_sandbox() {
     echo remove >"/sys/class/block/${loop#/dev/}/uevent"
     until_true said bay3 'it was removed'

@@ -25,9 +25,14 @@ unpack() {
     tar -C "$root" -xf "$cache/base.tar"
     # The disks under test, on the host's side: a loop device each.
     truncate -s 48M "$root.disk"
-    truncate -s 8M "$root.other"
+    # One of them on a file system that can be frozen, so that it hangs.
+    truncate -s 64M "$root.fs"
+    mkfs.ext4 -q "$root.fs"
+    mkdir "$root.mnt"
+    mount -o loop "$root.fs" "$root.mnt"
+    dd if=/dev/zero of="$root.mnt/other" bs=1M count=12 status=none
     loop=$(losetup --show --direct-io=on -f "$root.disk" 2>/dev/null || losetup --show -f "$root.disk")
-    other_loop=$(losetup --show -f "$root.other")
+    other_loop=$(losetup --show -f "$root.mnt/other")
     cp "$deb" "$root/scrubd.deb"
 }
 
@@ -77,7 +82,12 @@ c() {
     nsenter -t "$leader" -a env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb LANG=C.UTF-8 "$@"
 }
 
+freeze() { fsfreeze -f "$root.mnt"; }
+thaw() { fsfreeze -u "$root.mnt"; }
+
 tear_down() {
+    # What hangs could not end.
+    thaw 2>/dev/null
     find_leader
     if [ -n "$leader" ]; then
         kill -s RTMIN+4 "$leader" 2>/dev/null
@@ -91,7 +101,8 @@ tear_down() {
     wait
     [ -n "$loop" ] && losetup -d "$loop"
     [ -n "$other_loop" ] && losetup -d "$other_loop"
-    [ -n "$root" ] && rm -rf --one-file-system "$root" "$root.disk" "$root.other" "$root.console"
+    umount "$root.mnt" && rmdir "$root.mnt"
+    [ -n "$root" ] && rm -rf --one-file-system "$root" "$root.disk" "$root.console" "$root.fs"
 }
 
 # run_case NAME [WORD…]: the name is the sentence.
