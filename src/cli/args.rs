@@ -31,6 +31,8 @@ pub struct Args {
 pub enum Command {
     /// Label a target; refuses anything in use or with a signature
     Init(Target),
+    /// Take the label off a target, and give it back
+    Release(Target),
     /// The daemon: write, read back, judge, keep the ledger
     Run(Run),
     /// Read-only verdict over the whole region
@@ -170,6 +172,12 @@ struct CommandLine {
     command: Command,
 }
 
+/// The definition of the command line, for manuals and shell completions.
+#[must_use]
+pub fn definition() -> clap::Command {
+    CommandLine::command()
+}
+
 impl Args {
     /// Parses the process's own command line.
     ///
@@ -250,6 +258,7 @@ impl Command {
     pub fn target(&self) -> Option<&Target> {
         Some(match self {
             Command::Init(target)
+            | Command::Release(target)
             | Command::Status(target)
             | Command::Trigger(target)
             | Command::Pause(target)
@@ -267,6 +276,7 @@ impl Command {
     fn target_mut(&mut self) -> Option<&mut Target> {
         Some(match self {
             Command::Init(target)
+            | Command::Release(target)
             | Command::Status(target)
             | Command::Trigger(target)
             | Command::Pause(target)
@@ -284,7 +294,10 @@ impl Command {
     /// Those that may leave TARGET out mean the only one that is configured; the others would judge, overwrite or
     /// forgive a disk that nobody named.
     fn needs_target(&self) -> bool {
-        matches!(self, Command::Init(_) | Command::Check(_) | Command::Inspect(_) | Command::Quarantine(_))
+        matches!(
+            self,
+            Command::Init(_) | Command::Release(_) | Command::Check(_) | Command::Inspect(_) | Command::Quarantine(_)
+        )
     }
 }
 
@@ -366,7 +379,8 @@ mod tests {
     #[test]
     fn every_subcommand_that_takes_a_target_takes_the_common_options() {
         let common = "--state-dir /s --set mode=powercut --set rate=1MiB/s --confirm /dev/x --json";
-        let words = "init run check status trigger pause resume reload config_check config_show quarantine_clear";
+        let words =
+            "init release run check status trigger pause resume reload config_check config_show quarantine_clear";
         for word in words.split(' ').map(|word| word.replace('_', " ")) {
             for line in [format!("{word} bay3 {common}"), format!("{common} {word} bay3")] {
                 let args = parse(&line).expect(&line);
@@ -424,6 +438,7 @@ mod tests {
             ("run bay3 --size 1GiB", "--size goes with --file"),
             ("check", "TARGET or --file"),
             ("init", "TARGET or --file"),
+            ("release", "TARGET or --file"),
             ("inspect --block 3", "TARGET or --file"),
             ("quarantine clear", "TARGET or --file"),
             ("inspect bay3", "--block"),

@@ -12,7 +12,8 @@ use crate::target::{self, InitPlan, LOCK_WAIT, OpenTarget};
 
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let settings = chosen::target(args)?;
-    let (target, _) = make(&settings, args)?;
+    let (target, dir) = make(&settings, args)?;
+    state::hand_over(dir.layout());
     target.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let told = if args.common.json { json(&settings, &target) } else { words(&settings, &target) };
     talk::result(&told);

@@ -10,9 +10,11 @@ mod control;
 mod exit;
 mod init;
 mod inspect;
+mod journal;
 mod last_words;
 mod progress;
 mod quarantine;
+mod release;
 mod run;
 mod selftest;
 mod state;
@@ -39,7 +41,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(Ok(code)) => ExitCode::from(code),
         Ok(Err(failure)) => {
-            talk::say(&format!("scrubd: {failure}"));
+            talk::fail(&failure);
             ExitCode::from(failure.code)
         }
         // The panic hook has told where and why.
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
 fn dispatch(args: &Args) -> Result<u8, Failure> {
     match &args.command {
         Command::Init(_) => init::run(args),
+        Command::Release(_) => release::run(args),
         Command::Run(options) => run::run(args, options),
         Command::Check(options) => check::run(args, options.no_state),
         Command::Status(_) => status::run(args),

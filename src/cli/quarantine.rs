@@ -50,7 +50,9 @@ fn lift(layout: Layout, why: &Quarantine) -> Result<Option<PathBuf>, Failure> {
     let not_saved = |error: &dyn std::error::Error| Failure::new(STATE_NOT_SAVED, chain(error));
     let (mut log, _) = EventLog::open(dir).map_err(|error| not_saved(&error))?;
     log.append_durable(SystemTime::now(), &Note::QuarantineCleared { was: why }).map_err(|error| not_saved(&error))?;
-    quarantine::clear(dir).map_err(|error| not_saved(&error))
+    let kept = quarantine::clear(dir).map_err(|error| not_saved(&error))?;
+    state::hand_over(claimed.layout());
+    Ok(kept)
 }
 
 /// Why a target is quarantined, indented by two.

@@ -49,6 +49,7 @@ pub(crate) fn run(args: &Args, options: &Run) -> Result<u8, Failure> {
         geometry: target.geometry,
     };
     let owner = state::owner(&target);
+    let layout = dir.layout().clone();
     let job = Job {
         name: settings.name.clone(),
         target,
@@ -62,7 +63,9 @@ pub(crate) fn run(args: &Args, options: &Run) -> Result<u8, Failure> {
         observer: Some(progress::observer(progress::Goal { duration: options.duration, passes: options.passes })),
         settings,
     };
-    let ended = daemon::run(job, State { dir, store, choice, owner }).map_err(failure)?;
+    let ended = daemon::run(job, State { dir, store, choice, owner });
+    state::hand_over(&layout);
+    let ended = ended.map_err(failure)?;
     talk::show(None);
     Ok(end.tell(ended, args.common.json))
 }

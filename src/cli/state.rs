@@ -5,8 +5,10 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::exit::{CONFIGURATION, Failure, REFUSED, STATE_NOT_SAVED, chain};
@@ -231,6 +233,28 @@ fn whose(choice: &Choice, layout: &Layout, target: &OpenTarget) -> Result<Option
     // Slots of this run that are whole say more than the file beside them.
     let remembered = remembered(layout).map(|known| known.run_id).filter(|_| choice.newest().is_none());
     Ok(other_run.or(remembered).filter(|&run| run != target.run_id))
+}
+
+/// Gives what root has made in a state directory to whoever owns the directory above it: under systemd that is user scrubd,
+/// who would otherwise be shut out of the ledger by one `sudo scrubd init`. Does nothing for others than root.
+///
+/// Only what is root's and has no second name is given away: a link into this directory must not hand over another's file.
+pub(crate) fn hand_over(layout: &Layout) {
+    let above = layout.dir().parent().and_then(|above| fs::metadata(above).ok());
+    let Some(owner) = above.filter(|above| geteuid().is_root() && above.uid() != 0) else { return };
+    let mut open = vec![layout.dir().to_owned()];
+    while let Some(path) = open.pop() {
+        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+        if meta.uid() == 0
+            && (meta.is_dir() || meta.nlink() == 1)
+            && let Err(error) = lchown(&path, Some(owner.uid()), Some(owner.gid()))
+        {
+            tracing::warn!("{}: it stays root's: {error}", path.display());
+        }
+        if meta.is_dir() {
+            open.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+        }
+    }
 }
 
 /// Warns where the state shares its fate with the target.

@@ -2,20 +2,35 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::ProgressBar;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::exit::{BROKEN, Failure};
+use super::journal::Journal;
+use crate::report::notable;
 
 /// The bar that owns the last line of the terminal.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// Sends tracing to stderr: plain lines with a level. `SCRUBD_LOG` filters, in the syntax of tracing's `EnvFilter`.
+/// Tracing speaks to the journal.
+static IN_JOURNAL: AtomicBool = AtomicBool::new(false);
+
+/// Sends tracing to stderr: plain lines with a level, or to the journal where stderr is its. `SCRUBD_LOG` filters, in the
+/// syntax of tracing's `EnvFilter`.
 pub(crate) fn start() {
     let filter = EnvFilter::try_from_env("SCRUBD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    if let Some(journal) = Journal::behind_stderr() {
+        IN_JOURNAL.store(true, Ordering::Relaxed);
+        return tracing_subscriber::registry().with(filter).with(journal).init();
+    }
     let lines =
         tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false).with_writer(|| Stderr);
-    // The journal and a person at a terminal know the time; a log file does not.
-    let timed = !io::stderr().is_terminal() && std::env::var_os("JOURNAL_STREAM").is_none();
+    // A person at a terminal knows the time; a log file does not.
+    let timed = !io::stderr().is_terminal();
     if timed { lines.init() } else { lines.without_time().init() }
 }
 
@@ -42,6 +57,16 @@ pub(crate) fn say(text: &str) {
     let mut line = text.to_owned();
     line.push('\n');
     drop(Stderr.write_all(line.as_bytes()));
+}
+
+/// Why it gives up.
+pub(crate) fn fail(failure: &Failure) {
+    match (IN_JOURNAL.load(Ordering::Relaxed), failure.code) {
+        (false, _) => say(&format!("scrubd: {failure}")),
+        // What was found is told where it is found; a failure of this code is the latch.
+        (true, BROKEN) => tracing::error!(target: notable::QUARANTINED, "{failure}"),
+        (true, _) => tracing::error!("{failure}"),
+    }
 }
 
 struct Stderr;

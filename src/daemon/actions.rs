@@ -9,7 +9,7 @@ use super::journal::Journal;
 use super::notes::verdict_in_words;
 use super::work::{Look, SealJob, VerifyJob};
 use crate::engine::{Action, Event, Fired, OnFinding, OpId, Outcome, Reason, Record};
-use crate::report::{Finding, Judgement};
+use crate::report::{Finding, Judgement, notable};
 use crate::ring::{Kind, Request, Token};
 use crate::tag::contents_hash;
 use crate::vocabulary::POISON;
@@ -82,6 +82,8 @@ impl Driver {
             | Record::Stopped { .. }
             | Record::Triggered { .. }
             | Record::CommandEnded { .. } => tracing::info!("{record}"),
+            Record::DeviceReset { .. } => tracing::warn!(target: notable::DEVICE_RESET, "{record}"),
+            Record::SaveFailed { .. } => tracing::warn!(target: notable::SAVE_FAILED, "{record}"),
             _ => tracing::warn!("{record}"),
         }
         if matches!(record, Record::StateDistrusted { .. } | Record::DeviceReset { .. }) {
@@ -109,7 +111,7 @@ impl Driver {
 
     fn report(&mut self, finding: &Finding, op: Option<OpId>) {
         let Finding { class, block, offset, detail, known, .. } = finding;
-        tracing::error!(%class, %block, offset, known, "a promise is broken: {detail}");
+        tracing::error!(target: notable::FINDING, %class, %block, offset, known, "a promise is broken: {detail}");
         let suspect = self.suspects.take(finding.block);
         let latencies_ns = self.suspects.take_latencies(finding.block, finding.reads.len());
         let Some(journal) = &mut self.journal else { return };
@@ -131,7 +133,7 @@ impl Driver {
 
     fn judged(&mut self, judgement: Judgement) {
         let words = verdict_in_words(&judgement);
-        tracing::info!("verdict: {words}");
+        tracing::info!(target: notable::VERDICT, "verdict: {words}");
         for cause in crate::report::text::causes(&judgement.causes) {
             tracing::error!("{}", cause.trim_start());
         }

@@ -19,7 +19,7 @@ use super::uevents::Uevents;
 use super::{Ended, Job, State, damaged};
 use crate::engine::Outcome;
 use crate::pool::Placement;
-use crate::report::quarantine;
+use crate::report::{notable, quarantine};
 
 /// Does the whole job, with a state directory or without leaving a trace.
 pub(super) fn conduct(mut job: Job, state: Option<State>) -> Result<Ended, DaemonError> {
@@ -40,7 +40,7 @@ pub(super) fn conduct(mut job: Job, state: Option<State>) -> Result<Ended, Daemo
     job.remarks.iter().chain(&job.target.warnings).for_each(|remark| tracing::warn!("{remark}"));
     let damage = damaged::in_words(&job.target);
     if let (Some(why), Some(journal)) = (&damage, &mut journal) {
-        tracing::error!("{why}");
+        tracing::error!(target: notable::DAMAGED, "{why}");
         let cut_off = damaged::report(journal, &job, why);
         // Nothing is written to what has lost its label or its end.
         return Ok(broken_at_once(&job, why, cut_off, journal.take_trouble()));
@@ -59,7 +59,7 @@ pub(super) fn conduct(mut job: Job, state: Option<State>) -> Result<Ended, Daemo
     let file = job.target.file.try_clone().map_err(resources("the data plane"))?;
     let serves = claim.is_some();
     let DataPlane { inbox, told, watch, ring, workers, thread } = start(&mut job, file, books, journal)?;
-    tracing::info!("{ring}");
+    tracing::info!(target: notable::STARTED, "{ring}");
     for Placement { thread, cpus_allowed, .. } in &workers {
         tracing::debug!(thread, ?cpus_allowed, "worker");
     }

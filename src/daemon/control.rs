@@ -25,6 +25,7 @@ use super::watch::Watch;
 use super::{Ended, Job, Observer, Reload, engine_settings};
 use crate::config::{TargetSettings, reloadable_change};
 use crate::engine::{Command, Event, Fired, Mode, Outcome, Reason, Settings, Status};
+use crate::report::notable;
 use crate::vocabulary::RunId;
 
 /// How often status and observers are looked after while there is something to see.
@@ -41,6 +42,16 @@ const SILENCE: Duration = Duration::from_secs(2);
 
 /// Once asked to stop, so long a silence is the end; asked twice, [`SILENCE`] is. An fsync of a busy disk takes seconds.
 const LONG_SILENCE: Duration = Duration::from_secs(30);
+
+/// A data plane that has not taken new settings over for so long is reported as such. Below the patience of whoever asks.
+const TAKING_OVER: Duration = Duration::from_secs(5);
+
+/// New settings that the data plane was told of, and has not said that it took.
+struct Reloading {
+    since: Instant,
+    /// `None` for a signal.
+    respond: Option<oneshot::Sender<Response>>,
+}
 
 /// What the control plane reaches for.
 pub(super) struct Reach {
@@ -77,6 +88,7 @@ pub(super) struct Control {
     end: Option<Instant>,
     started: Instant,
     reload: Option<Reload>,
+    reloading: Option<Reloading>,
     observer: Option<Observer>,
     stops: u32,
     /// When status, watchdog and observers are looked after next; `None` while nothing goes on and nobody wants to hear
@@ -112,6 +124,7 @@ impl Control {
             may_come_back: None,
             uevents,
             reload: job.reload,
+            reloading: None,
             observer: job.observer,
             stops: 0,
             next_tick: Some(started),
@@ -133,6 +146,7 @@ impl Control {
                 told = told.recv() => match told {
                     Some(Told::Started) => self.service.ready(),
                     Some(Told::Fire(reason, state)) => self.fire(&reason, state.as_deref()),
+                    Some(Told::Reloaded) => self.taken_over(),
                     None => break,
                 },
                 Some(signal) = signals.recv() => self.signal(signal)?,
@@ -171,7 +185,11 @@ impl Control {
     fn tick(&mut self) -> Result<(), DaemonError> {
         let snapshot = self.watch.newest();
         self.reporter.sample(&snapshot);
-        self.service.tick(&snapshot.status);
+        self.service.tick(&snapshot.status, self.reporter.rates());
+        if self.reloading.as_ref().is_some_and(|reloading| reloading.since.elapsed() > TAKING_OVER) {
+            let hung = "the data plane does not answer; it takes the new settings over as soon as it does";
+            self.reload_ends(Err(hung.to_owned()));
+        }
         let report = self.report();
         if let Some(observer) = &mut self.observer {
             observer(&report);
@@ -179,15 +197,22 @@ impl Control {
         let silence = self.watch.silence();
         let hangs = hangs_in_words(&snapshot.status, silence);
         if hangs.is_some() != std::mem::replace(&mut self.hung, hangs.is_some()) {
-            tracing::warn!("{}", hangs.as_deref().unwrap_or("the state directory answers again"));
+            let words = hangs.as_deref().unwrap_or("the state directory answers again");
+            tracing::warn!(target: notable::STATE_HANGS, "{words}");
+        }
+        if self.stops > 0 {
+            // Silence has its own end, below: what hangs is not waited for beyond it.
+            self.service.draining();
         }
         let patience = if self.stops > 1 { SILENCE } else { LONG_SILENCE };
         if self.stops > 0 && silence > patience {
             return Err(DaemonError::Silent { seconds: silence.as_secs(), broken: snapshot.status.findings > 0 });
         }
-        let told = !self.hung && self.service.is_settled(&snapshot.status) && self.reporter.is_settled();
+        let told = !self.hung
+            && self.service.is_settled(&snapshot.status, self.reporter.rates())
+            && self.reporter.is_settled();
         self.next_tick = None;
-        match self.stops == 0 && told && self.watch.lie_down() {
+        match self.stops == 0 && self.reloading.is_none() && told && self.watch.lie_down() {
             // Nothing but the watchdog, until the data plane does something.
             true => self.next_tick = self.service.next_ping().map(Instant::from_std),
             false => {
@@ -241,11 +266,7 @@ impl Control {
                     _ => return Err(DaemonError::Internal("asked to stop for the third time, it gives up".to_owned())),
                 }
             }
-            Some(Meaning::Reload) => {
-                if let Err(why) = self.reload() {
-                    tracing::error!("the settings stay as they were: {why}");
-                }
-            }
+            Some(Meaning::Reload) => self.begin_reload(None),
             Some(Meaning::Status) => match serde_json::to_string(&self.report()) {
                 Ok(status) => tracing::info!("status {status}"),
                 Err(error) => tracing::error!(%error, "no status"),
@@ -257,7 +278,7 @@ impl Control {
     }
 
     fn stop(&mut self, why: &str) {
-        tracing::info!("{why}");
+        tracing::info!(target: notable::STOPPING, "{why}");
         self.stops = self.stops.max(1);
         self.look_after_it();
         self.service.stopping();
@@ -280,7 +301,7 @@ impl Control {
             tracing::warn!("a check has no trigger");
             return;
         }
-        tracing::info!(%reason, "triggered");
+        tracing::info!(target: notable::TRIGGERED, %reason, "triggered");
         self.pass_on(Event::Command(Command::Trigger(reason)));
     }
 
@@ -314,12 +335,60 @@ impl Control {
                 self.stop("asked to stop through the control socket");
                 Response::Accepted { message: "stopping".to_owned() }
             }
-            Request::Reload => match self.reload() {
-                Ok(()) => Response::Accepted { message: "reloaded".to_owned() },
-                Err(why) => Response::Refused { message: format!("the settings stay as they were: {why}") },
-            },
+            Request::Reload => return self.begin_reload(Some(respond)),
         };
         deliver(respond, response);
+    }
+
+    /// The answer comes once the data plane has taken the new settings over, or they were refused: `systemctl reload` waits
+    /// for it.
+    fn begin_reload(&mut self, respond: Option<oneshot::Sender<Response>>) {
+        if self.reloading.is_some() || self.stops > 0 {
+            let why = if self.stops > 0 { "it is stopping" } else { "a reload is under way" };
+            tracing::warn!("no reload: {why}");
+            if let Some(respond) = respond {
+                deliver(respond, Response::Refused { message: format!("no reload: {why}") });
+            }
+            return;
+        }
+        self.service.reloading();
+        let begun = self.reload();
+        self.reloading = Some(Reloading { since: Instant::now(), respond });
+        self.look_after_it();
+        if let Err(why) = begun {
+            self.reload_ends(Err(why));
+        }
+    }
+
+    fn taken_over(&mut self) {
+        match self.reloading {
+            Some(_) => self.reload_ends(Ok(())),
+            // It was given up before.
+            None => {
+                tracing::info!(target: notable::RELOADED, "the settings that were read again are in force now");
+                self.service.reloaded(None);
+            }
+        }
+    }
+
+    fn reload_ends(&mut self, how: Result<(), String>) {
+        let Some(Reloading { respond, .. }) = self.reloading.take() else { return };
+        self.look_after_it();
+        let response = match &how {
+            Ok(()) => {
+                tracing::info!(target: notable::RELOADED, "the settings were read again");
+                Response::Accepted { message: "reloaded".to_owned() }
+            }
+            Err(why) => {
+                let message = format!("the settings stay as they were: {why}");
+                tracing::error!(target: notable::RELOAD_REFUSED, "{message}");
+                Response::Refused { message }
+            }
+        };
+        self.service.reloaded(how.err());
+        if let Some(respond) = respond {
+            deliver(respond, response);
+        }
     }
 
     /// Takes new settings over, all or none.
@@ -347,7 +416,6 @@ impl Control {
             self.trigger_file = file;
         }
         self.settings = new;
-        tracing::info!("the settings were read again");
         Ok(())
     }
 
@@ -369,7 +437,7 @@ impl Control {
             let fired = carry_out(order).await;
             match &fired {
                 Fired::Done => tracing::info!("the trigger's command is done"),
-                failed => tracing::error!("the trigger's command: {failed:?}"),
+                failed => tracing::error!(target: notable::COMMAND_FAILED, "the trigger's command: {failed:?}"),
             }
             while inbox.tell(Event::Fired(fired.clone())) == Err(Unheard::Busy) {
                 sleep(BUSY).await;
@@ -389,7 +457,7 @@ impl Control {
         if let Some(observer) = &mut self.observer {
             observer(&status);
         }
-        tracing::info!("ended with exit status {}", outcome.exit_code());
+        tracing::info!(target: notable::ENDED, "ended with exit status {}", outcome.exit_code());
         Ended { outcome, judgement, warnings: status.warnings.clone(), status }
     }
 }

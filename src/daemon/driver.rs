@@ -35,6 +35,8 @@ pub(super) enum Told {
     Started,
     /// Run the trigger's command. The trigger is on record, the ledger durable in this slot.
     Fire(Reason, Option<PathBuf>),
+    /// The new settings are in force from the next step on. The control plane asks for one reload at a time.
+    Reloaded,
 }
 
 /// How the data plane ended.
@@ -147,6 +149,7 @@ impl Driver {
         while let Ok(event) = self.inbox.try_recv() {
             if let Event::Command(crate::engine::Command::Reload(settings)) = &event {
                 self.on_finding = settings.on_finding;
+                self.tell(Told::Reloaded)?;
             }
             self.events.push(event);
         }

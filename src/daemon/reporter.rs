@@ -81,7 +81,7 @@ impl Reporter {
         }
     }
 
-    fn rates(&self) -> Rates {
+    pub(super) fn rates(&self) -> Rates {
         let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else { return Rates::default() };
         let seconds = last.0.duration_since(first.0).as_secs_f64();
         if seconds <= 0.0 {

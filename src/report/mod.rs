@@ -9,6 +9,7 @@ pub mod causes;
 pub mod event_log;
 pub mod evidence;
 pub mod json;
+pub mod notable;
 pub mod quarantine;
 pub mod text;
 

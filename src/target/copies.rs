@@ -114,6 +114,20 @@ pub(crate) fn write(file: &File, region_offset: u64, label: &Label) -> io::Resul
     }
 }
 
+/// Overwrites both copies with zeros and proves that neither is there any more.
+pub(crate) fn erase(file: &File, region_offset: u64) -> io::Result<()> {
+    let zeros = Box::new(Aligned([0; RECORD]));
+    for at in COPY_OFFSETS {
+        file.write_all_at(&zeros.0, region_offset + at)?;
+        file.sync_data()?;
+    }
+    match read(file, region_offset) {
+        Err(LabelFault::Absent(_)) => Ok(()),
+        Ok(reading) => Err(io::Error::other(format!("the label of run {} is still there", reading.label.run_id))),
+        Err(fault) => Err(io::Error::other(format!("the label reads back as {fault}"))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::label::tests::sample;

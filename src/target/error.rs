@@ -93,6 +93,18 @@ pub enum TargetError {
         /// The serial, or the path where there is none.
         type_again: String,
     },
+    /// `release` needs to be told again what it is about to give up.
+    #[error("{}: the label of run {run} will be erased, and what is on it can never be judged again:\n  {found}\nto go on, repeat with --confirm '{type_again}'", .path.display())]
+    ReleaseNeedsConfirmation {
+        /// The path.
+        path: PathBuf,
+        /// The device.
+        found: String,
+        /// The run that ends.
+        run: RunId,
+        /// The serial, or the path where there is none.
+        type_again: String,
+    },
     /// It was told something else.
     #[error("{}: not confirmed: \"{given}\" was typed, \"{type_again}\" is what this is", .path.display())]
     ConfirmationMismatch {

@@ -1,7 +1,7 @@
 //! The device or file under test: open it, guard it, identify it, label it.
 //!
 //! ```text
-//! name → hold (find, guard, open exclusively, lock, identify) → open (whose label is it?) → OpenTarget
+//! name → hold (find, guard, open exclusively, lock, identify) → open (whose label is it?) → OpenTarget → release
 //!                                                            ↘ init (confirm, label)     ↗
 //! ```
 //!
@@ -29,6 +29,7 @@ mod lock;
 mod open;
 mod procfs;
 mod region;
+mod release;
 mod signature;
 mod sysfs;
 mod uevent;
@@ -45,6 +46,7 @@ pub use identity::{Identity, Kind, Sameness, TEXT_LIMIT, clean, normal_wwn};
 pub use init::init;
 pub use label::{Label, LabelFault};
 pub use open::{disks_beneath, open};
+pub use release::{may_release, release};
 pub use sysfs::{DevNum, WriteCache};
 pub use uevent::{Lineage, Uevent};
 
