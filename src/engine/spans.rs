@@ -103,8 +103,7 @@ impl Spans {
 
     fn begin(&mut self, span: Span, clock: u64) -> Option<SpanId> {
         let free = self.all.iter().position(Option::is_none)?;
-        self.all[free] =
-            Some(Wide { span, stage: SpanStage::Reading, since: clock, stuck: false, given_up: false });
+        self.all[free] = Some(Wide { span, stage: SpanStage::Reading, since: clock, stuck: false, given_up: false });
         self.reading += 1;
         Some(SpanId(u32::try_from(free).expect("bounded")))
     }

@@ -19,9 +19,7 @@ use super::observe::{Scene, Sight, Watcher};
 use super::random::Random;
 use super::slots::{SaveFate, Slots};
 use super::truth::{Truth, WriteId};
-use crate::engine::{
-    Action, Command, Engine, Event, Fired, Mode, OpId, Outcome, Settings, SpanId, Startup, Status,
-};
+use crate::engine::{Action, Command, Engine, Event, Fired, Mode, OpId, Outcome, Settings, SpanId, Startup, Status};
 use crate::ledger::Checkpoint;
 use crate::report::{Finding, FindingKey, Judgement};
 use crate::ring::Progress;

@@ -16,9 +16,8 @@ pub fn concluding(mut change: impl FnMut(Verdict) -> Verdict + 'static) -> Box<d
             Event::Inspected(op, Inspection { verdict: change(verdict), claims })
         }
         Event::InspectedSpan(span, Inspections { intact, others }) => {
-            let changed = |(block, Inspection { verdict, claims })| {
-                (block, Inspection { verdict: change(verdict), claims })
-            };
+            let changed =
+                |(block, Inspection { verdict, claims })| (block, Inspection { verdict: change(verdict), claims });
             Event::InspectedSpan(span, Inspections { intact, others: others.into_iter().map(changed).collect() })
         }
         other => other,

@@ -104,16 +104,14 @@ impl Watcher for Coverage {
                 }
             }
             Sight::Acted(Action::Fire(_)) => self.count("trigger fired"),
-            Sight::Acted(Action::Record(record)) => {
-                match record {
-                    Record::StateDistrusted { .. } => self.count("state distrusted"),
-                    Record::ReadFailedBeside { why, .. } if why.starts_with("it has not returned") => {
-                        self.count("wide read past its deadline");
-                    }
-                    Record::IoReturned { blocks: Some(_), .. } => self.count("wide read returned after its deadline"),
-                    _ => {}
+            Sight::Acted(Action::Record(record)) => match record {
+                Record::StateDistrusted { .. } => self.count("state distrusted"),
+                Record::ReadFailedBeside { why, .. } if why.starts_with("it has not returned") => {
+                    self.count("wide read past its deadline");
                 }
-            }
+                Record::IoReturned { blocks: Some(_), .. } => self.count("wide read returned after its deadline"),
+                _ => {}
+            },
             Sight::Acted(Action::Report(finding, _)) => {
                 if finding.detail.starts_with("stuck: the read of blocks") {
                     self.count("wide read told as stuck");

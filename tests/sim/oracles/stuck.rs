@@ -81,9 +81,8 @@ impl Watcher for Stuck {
                 if why.starts_with("it has not returned") =>
             {
                 let range = Some((*block, Block(block.0 + u64::from(*blocks) - 1)));
-                let is_it = |io: &Io, state: &InFlight| {
-                    matches!(io, Io::Span(_)) && state.blocks == range && !state.reported
-                };
+                let is_it =
+                    |io: &Io, state: &InFlight| matches!(io, Io::Span(_)) && state.blocks == range && !state.reported;
                 self.told(is_it, now, why)?.reported = true;
             }
             Sight::Acted(Action::Report(finding, _)) if finding.detail.starts_with("stuck: the read of blocks") => {
@@ -96,9 +95,8 @@ impl Watcher for Stuck {
             }
             Sight::Acted(Action::Report(finding, _)) if finding.detail.starts_with("stuck:") => {
                 let blocks = (!finding.detail.contains("flush")).then_some((finding.block, finding.block));
-                let is_it = |io: &Io, state: &InFlight| {
-                    !matches!(io, Io::Span(_)) && state.blocks == blocks && !state.reported
-                };
+                let is_it =
+                    |io: &Io, state: &InFlight| !matches!(io, Io::Span(_)) && state.blocks == blocks && !state.reported;
                 self.told(is_it, now, &finding.detail)?.reported = true;
             }
             Sight::Acted(Action::Judged(judgement)) if judgement.verdict == Overall::Intact => {
