@@ -41,9 +41,17 @@ fn is_caught(change: fn(&mut Vec<Action>), by_these_words: &str) {
     let make = |startup: Startup, settings: Settings| -> Box<dyn Core> {
         Box::new(Changed { engine: Engine::new(startup, settings), change })
     };
-    let caught = (0..SEEDS).find_map(|seed| live_with(seed, false, false, &make, &[]).err());
-    let why = caught.unwrap_or_else(|| panic!("{SEEDS} histories, and nobody noticed"));
-    assert!(why.contains(by_these_words), "caught for another reason: {why}");
+    // Others may notice the same lie in other histories: an engine that is silent of what it found ends as broken for no
+    // reason, too.
+    let mut others = Vec::new();
+    for seed in 0..SEEDS {
+        match live_with(seed, false, false, &make, &[]) {
+            Err(why) if why.contains(by_these_words) => return,
+            Err(why) => others.push(why.chars().take(100).collect::<String>()),
+            Ok(_) => {}
+        }
+    }
+    panic!("{SEEDS} histories, and nobody noticed by {by_these_words:?}; others said {others:#?}");
 }
 
 fn in_findings(actions: &mut [Action], change: impl Fn(&mut Finding)) {

@@ -35,7 +35,8 @@ fn a_promise_that_changes_has_the_whole_region_judged_and_a_clean_stop_alone_has
 
 /// Stops the check of a start after each of its steps; how the run ended each time.
 fn stopped_after_every_step(disk: &BTreeMap<Block, Vec<u8>>, slot: &Checkpoint) -> Vec<Outcome> {
-    let settings = Settings { on_start: OnStart::Always, queue_depth: 1, ..settings(None) };
+    // Several reads, so that there is a time before the first of them shows what is wrong.
+    let settings = Settings { on_start: OnStart::Always, queue_depth: 1, span_bytes: 4 * 4096, ..settings(None) };
     let stop_after = |steps| {
         let mut bench = Bench::restart(13, settings.clone(), slot.clone(), disk.clone());
         if let Some(outcome) = bench.run(steps) {

@@ -44,7 +44,9 @@ fn a_block_that_takes_no_write_is_news_in_each_pass() {
 fn a_damaged_block_is_told_although_a_flush_failed_while_it_was_looked_at() {
     let on_finding = crate::engine::OnFinding::Continue;
     let flush_every = crate::engine::FlushEvery::Nanoseconds(1);
-    let mut bench = Bench::new(60, Settings { on_finding, flush_every, readback_lag: 30 * 4096, ..settings(None) });
+    // The steps below are counted from a start that reads block by block.
+    let settings = Settings { span_bytes: 4096, readback_lag: 30 * 4096, ..settings(None) };
+    let mut bench = Bench::new(60, Settings { on_finding, flush_every, ..settings });
     assert_eq!(bench.run(300), None);
     let engine = &bench.engine;
     let damaged = engine.schedule.block_of(engine.read_back.next().next());

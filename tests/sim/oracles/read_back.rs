@@ -35,7 +35,11 @@ impl Watcher for ReadBack {
             Sight::Acted(Action::Read(_, block)) => {
                 self.unread.remove(block);
             }
-            Sight::Acted(Action::ReadSpan(_, span)) => span.blocks().for_each(|block| drop(self.unread.remove(&block))),
+            Sight::Acted(Action::ReadSpan(_, span)) => {
+                for block in span.blocks() {
+                    self.unread.remove(&block);
+                }
+            }
             Sight::Blip | Sight::Told(Event::Flushed(Err(_))) => self.unread.clear(),
             _ => {}
         }

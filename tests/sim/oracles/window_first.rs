@@ -39,8 +39,9 @@ impl Watcher for WindowFirst {
             }
             // What a wide read did not read must be read alone; what lies between the blocks asked for is not looked at.
             Sight::Told(Event::ReadSpan(id, Ok(()))) => {
-                if let Some(span) = self.reading_widely.remove(id) {
-                    span.blocks().for_each(|block| drop(self.unread.remove(&block)));
+                let span = self.reading_widely.remove(id);
+                for block in span.iter().flat_map(Span::blocks) {
+                    self.unread.remove(&block);
                 }
             }
             Sight::Acted(Action::Write { .. }) if !self.unread.is_empty() => {
