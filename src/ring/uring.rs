@@ -228,7 +228,10 @@ impl Uring {
     fn finds_nothing_first(&mut self) -> bool {
         let Uring { bell, patience, operations, .. } = self;
         if operations.is_empty() {
-            patience.look(|| bell.has_rung().then_some(()));
+            let heard = patience.look(|| bell.has_rung().then_some(()));
+            if heard.is_some() {
+                return false;
+            }
         }
         if !self.bell.may_sleep() {
             return false;
