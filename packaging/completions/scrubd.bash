@@ -43,6 +43,9 @@ _scrubd() {
             scrubd,reload)
                 cmd="scrubd__subcmd__reload"
                 ;;
+            scrubd,report)
+                cmd="scrubd__subcmd__report"
+                ;;
             scrubd,resume)
                 cmd="scrubd__subcmd__resume"
                 ;;
@@ -103,6 +106,9 @@ _scrubd() {
             scrubd__subcmd__help,reload)
                 cmd="scrubd__subcmd__help__subcmd__reload"
                 ;;
+            scrubd__subcmd__help,report)
+                cmd="scrubd__subcmd__help__subcmd__report"
+                ;;
             scrubd__subcmd__help,resume)
                 cmd="scrubd__subcmd__help__subcmd__resume"
                 ;;
@@ -146,7 +152,7 @@ _scrubd() {
 
     case "${cmd}" in
         scrubd)
-            opts="-h -V --config --file --size --state-dir --set --confirm --json --help --version init release run check status trigger pause resume reload inspect selftest config quarantine help"
+            opts="-h -V --config --file --size --state-dir --set --confirm --json --help --version init release run check status trigger pause resume reload inspect report selftest config quarantine help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -368,7 +374,7 @@ _scrubd() {
             return 0
             ;;
         scrubd__subcmd__help)
-            opts="init release run check status trigger pause resume reload inspect selftest config quarantine help"
+            opts="init release run check status trigger pause resume reload inspect report selftest config quarantine help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -536,6 +542,20 @@ _scrubd() {
             return 0
             ;;
         scrubd__subcmd__help__subcmd__reload)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        scrubd__subcmd__help__subcmd__report)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -870,6 +890,44 @@ _scrubd() {
             return 0
             ;;
         scrubd__subcmd__reload)
+            opts="-h -V --config --file --size --state-dir --set --confirm --json --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --confirm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        scrubd__subcmd__report)
             opts="-h -V --config --file --size --state-dir --set --confirm --json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

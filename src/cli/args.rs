@@ -49,6 +49,8 @@ pub enum Command {
     Reload(Target),
     /// Decode one block and say what it is
     Inspect(Inspect),
+    /// What the state directory says, as a page of HTML or, with --json, a line of JSON
+    Report(Target),
     /// Inject every class of fault into a simulated disk and see that each is found and named; needs no target
     Selftest(Selftest),
     /// Validate the configuration, or show it with the origin of every value
@@ -259,6 +261,7 @@ impl Command {
         Some(match self {
             Command::Init(target)
             | Command::Release(target)
+            | Command::Report(target)
             | Command::Status(target)
             | Command::Trigger(target)
             | Command::Pause(target)
@@ -277,6 +280,7 @@ impl Command {
         Some(match self {
             Command::Init(target)
             | Command::Release(target)
+            | Command::Report(target)
             | Command::Status(target)
             | Command::Trigger(target)
             | Command::Pause(target)
@@ -379,8 +383,7 @@ mod tests {
     #[test]
     fn every_subcommand_that_takes_a_target_takes_the_common_options() {
         let common = "--state-dir /s --set mode=powercut --set rate=1MiB/s --confirm /dev/x --json";
-        let words =
-            "init release run check status trigger pause resume reload config_check config_show quarantine_clear";
+        let words = "init release report run check status trigger pause resume reload config_check config_show quarantine_clear";
         for word in words.split(' ').map(|word| word.replace('_', " ")) {
             for line in [format!("{word} bay3 {common}"), format!("{common} {word} bay3")] {
                 let args = parse(&line).expect(&line);
@@ -451,7 +454,7 @@ mod tests {
             ("run bay3 bay4", "bay4"),
             ("status bay3 --passes 1", "--passes"),
             ("config", "Usage"),
-            ("report bay3", "unrecognized"),
+            ("report", "TARGET or --file"),
         ] {
             assert!(refused(line).contains(hint), "{line}: {}", parse(line).unwrap_err());
         }

@@ -15,6 +15,7 @@ mod last_words;
 mod progress;
 mod quarantine;
 mod release;
+mod report;
 mod run;
 mod selftest;
 mod state;
@@ -61,6 +62,7 @@ fn dispatch(args: &Args) -> Result<u8, Failure> {
         Command::Resume(_) => control::run(args, Request::Resume),
         Command::Reload(_) => control::run(args, Request::Reload),
         Command::Inspect(options) => inspect::run(args, options.block),
+        Command::Report(_) => report::run(args),
         Command::Selftest(options) => selftest::run(options, args.common.json),
         Command::Config(ConfigCommand::Check(_)) => config::check(args),
         Command::Config(ConfigCommand::Show(_)) => config::show(args),

@@ -5,12 +5,18 @@
 //! at a time. Larger atoms are as quick alone.
 
 use super::format::TAG_SIZE;
-use crate::vocabulary::{ATOM_SIZES, BLOCK_SIZES};
+use crate::vocabulary::{ATOM_SIZES, BLOCK_SIZES, Geometry};
 
 /// What is filled, sealed or judged at a time: the smallest block, the largest atom, and small beside a core's cache.
 pub(super) const STRETCH: usize = 4096;
 /// The atom that is too small to keep the crate's three chains going.
 const SMALL: usize = 512;
+/// How much of a block is worked on at a time: a whole number of atoms, and a whole part of the block. Only blocks of tests are
+/// smaller than a stretch.
+pub(super) fn stretch_of(geometry: &Geometry) -> usize {
+    STRETCH.min(geometry.block_size as usize)
+}
+
 const LANES: usize = STRETCH / SMALL;
 const _: () = assert!(STRETCH == *BLOCK_SIZES.start() as usize && STRETCH == *ATOM_SIZES.end() as usize);
 const _: () = assert!(SMALL == *ATOM_SIZES.start() as usize);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::atom::{Atom, classify, ours};
-use super::checksum::{STRETCH, checksums_hold};
+use super::checksum::{checksums_hold, stretch_of};
 use super::diagnose;
 use super::format::{DIGEST, TAG_SIZE, Tag, half, same_issue_bytes};
 use super::seal::Sealer;
@@ -101,7 +101,7 @@ impl Inspector {
             stretch.chunks_exact(atom_size).all(&mut in_place)
                 && checksums_hold(self.sealer.vectors, stretch, atom_size)
         };
-        bytes.chunks_exact(STRETCH).all(whole).then_some(claim)
+        bytes.chunks_exact(stretch_of(self.sealer.geometry())).all(whole).then_some(claim)
     }
 
     pub(super) fn digest_holds(&self, bytes: &[u8]) -> bool {

@@ -1,11 +1,11 @@
 //! Sealing: a block gets its payload and its tags before it is written. Each byte is filled once and summed once, but for
 //! the first atom of a block with a BLAKE3 digest, which is summed again with the digest in it.
 
-use super::checksum::{STRETCH, seal_atom, seal_atoms};
+use super::checksum::{seal_atom, seal_atoms, stretch_of};
 use super::digest::BlockHasher;
 use super::format::{DIGEST, INDEX, TAG_SIZE, Tag, UNTOLD_BY_ISSUE};
 use super::payload::BlockSeed;
-use crate::vocabulary::{ATOM_SIZES, BLOCK_SIZES, Block, Claim, Digest, Geometry, Issue, Promise, RunId, RunKey, Seq};
+use crate::vocabulary::{ATOM_SIZES, Block, Claim, Digest, Geometry, Issue, Promise, RunId, RunKey, Seq};
 
 /// What makes and rebuilds the blocks of one run.
 #[derive(Clone, Copy, Debug)]
@@ -21,13 +21,13 @@ impl Sealer {
     /// A sealer for a run; finds out once which vector instructions the CPU has.
     ///
     /// # Panics
-    /// When the geometry is none that [`Geometry::validate`] lets pass: a block is worked on in stretches of whole atoms,
-    /// and what lay beside them would be taken for sound.
+    /// When blocks are no whole number of atoms, or atoms too large for a stretch: blocks are worked on in stretches of whole
+    /// atoms, and what lay beside them would be taken for sound. [`Geometry::validate`] refuses more than that.
     #[must_use]
     pub fn new(geometry: Geometry, run: RunId) -> Self {
         let Geometry { block_size, atom, .. } = geometry;
-        assert!(block_size.is_power_of_two() && BLOCK_SIZES.contains(&block_size), "a block of {block_size} bytes");
         assert!(atom.is_power_of_two() && ATOM_SIZES.contains(&atom), "an atom of {atom} bytes");
+        assert!(block_size.is_power_of_two() && block_size >= atom, "a block of {block_size} bytes");
         let key = RunKey::of(run);
         Sealer { geometry, run, key, hasher: BlockHasher::new(key.0), vectors: pulp::Arch::new() }
     }
@@ -56,7 +56,7 @@ impl Sealer {
         let atom_size = self.geometry.atom as usize;
         let mut index = 0;
         // Stretch by stretch, so that what was just filled is summed from the nearest cache.
-        for stretch in bytes.chunks_exact_mut(STRETCH) {
+        for stretch in bytes.chunks_exact_mut(stretch_of(&self.geometry)) {
             seed.fill(self.vectors, index, stretch.chunks_exact_mut(atom_size));
             for atom in stretch.chunks_exact_mut(atom_size) {
                 tag[INDEX].copy_from_slice(&index.to_le_bytes());

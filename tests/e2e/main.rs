@@ -19,6 +19,7 @@ mod main_job;
 mod memory;
 mod no_state;
 mod release;
+mod report;
 mod resets;
 mod room;
 mod selftest;

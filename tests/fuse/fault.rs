@@ -67,10 +67,12 @@ impl Plan {
     }
 
     /// The fault that strikes this request, if one does.
-    pub(crate) fn strike(plans: &mut [Plan], kind: Kind) -> Option<Fault> {
+    /// What passes is over when the same place is asked for again: struck twice it would be something else, an unstable one.
+    pub(crate) fn strike(plans: &mut [Plan], kind: Kind, struck_before: bool) -> Option<Fault> {
         plans.iter_mut().filter(|plan| plan.fault.strikes() == kind).find_map(|plan| {
             plan.seen += 1;
-            let due = plan.left > 0 && plan.seen.is_multiple_of(plan.every);
+            let over = struck_before && matches!(plan.fault, Fault::TransientFlip | Fault::ReadError);
+            let due = plan.left > 0 && plan.seen.is_multiple_of(plan.every) && !over;
             plan.left -= u64::from(due);
             due.then_some(plan.fault)
         })

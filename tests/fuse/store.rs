@@ -183,7 +183,9 @@ impl Store {
             Request::Flush => (Kind::Flush, DATA),
         };
         // Blocks start at whole pages behind the label; other requests are the guards' looks at the target.
-        let fault = if offset < DATA || offset % 4096 != 0 { None } else { Plan::strike(&mut self.plans, kind) };
+        let before = self.struck.iter().any(|(_, at)| *at == offset);
+        let a_block = offset >= DATA && offset % 4096 == 0;
+        let fault = a_block.then(|| Plan::strike(&mut self.plans, kind, before)).flatten();
         self.struck.extend(fault.map(|fault| (fault, offset)));
         fault
     }
