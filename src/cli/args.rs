@@ -295,12 +295,17 @@ impl Command {
         })
     }
 
-    /// Those that may leave TARGET out mean the only one that is configured; the others would judge, overwrite or
+    /// Those that may leave TARGET out mean the only one that is configured; the others would judge, accuse, overwrite or
     /// forgive a disk that nobody named.
     fn needs_target(&self) -> bool {
         matches!(
             self,
-            Command::Init(_) | Command::Release(_) | Command::Check(_) | Command::Inspect(_) | Command::Quarantine(_)
+            Command::Init(_)
+                | Command::Release(_)
+                | Command::Check(_)
+                | Command::Inspect(_)
+                | Command::Quarantine(_)
+                | Command::Report(_)
         )
     }
 }
