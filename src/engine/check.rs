@@ -284,6 +284,8 @@ impl Engine {
     /// Reads on as far as the queue has room.
     fn feed_check(&mut self, now: Now, actions: &mut Vec<Action>) {
         self.start_suspects(now, actions);
+        // What they ask for was not there when the others' reads were submitted, and no event need follow.
+        self.submit_rereads(actions);
         while self.in_flight() < self.settings.queue_depth {
             let fed = match self.check.stage {
                 CheckStage::Evidence => self.feed_evidence(actions),

@@ -75,7 +75,10 @@ impl Knowledge {
     pub fn must_be_found(&self, block: Block, scene: Scene<'_>) -> Option<BTreeSet<Class>> {
         let guaranteed = self.guaranteed(block, scene)?;
         if scene.disk.is_unreadable(block) {
-            return Some(BTreeSet::from([Class::Unreadable]));
+            let mut named = BTreeSet::from([Class::Unreadable]);
+            // It may have become so between two reads of which the earlier ones differed.
+            named.extend(scene.disk.is_unstable(block).then_some(Class::Unstable));
+            return Some(named);
         }
         let mut named = BTreeSet::new();
         if scene.disk.is_unstable(block) {
