@@ -77,6 +77,9 @@ pub(super) fn start(
     mut journal: Option<Journal>,
 ) -> Result<DataPlane, DaemonError> {
     let (geometry, run_id) = (job.target.geometry, job.target.run_id);
+    if ring::lives_in_memory(&file) {
+        keep_in_cache(&mut job.engine, geometry.block_size);
+    }
     let engine = engine(job);
     let (operations, spans) = (engine.operations(), engine.spans());
     let most_bytes = job.engine.span_bytes as usize;
@@ -164,6 +167,17 @@ pub(super) fn start(
     let thread = thread.map_err(|source| DaemonError::Resources { what: "thread ring/0", source })?;
     let thread = RingThread { thread, finish };
     Ok(DataPlane { inbox, told, watch: Watch::new(board, waker), ring: description, workers, thread })
+}
+
+/// A file in memory has no queue to be filled: what is under way is only what passes from one processor to another, and
+/// each byte of that which does not fit into their caches goes through memory once more.
+fn keep_in_cache(settings: &mut crate::engine::Settings, block_size: u32) {
+    /// Blocks under way, in bytes: with as much again being sealed or judged, well within the share of a third-level cache.
+    const UNDER_WAY: u32 = 2 << 20;
+    /// Of a wide read: small beside a second-level cache.
+    const SPAN: u32 = 256 << 10;
+    settings.queue_depth = settings.queue_depth.min((UNDER_WAY / block_size).max(2));
+    settings.span_bytes = settings.span_bytes.min(SPAN);
 }
 
 fn engine(job: &mut Job) -> Engine {

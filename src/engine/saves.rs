@@ -9,6 +9,10 @@ use crate::vocabulary::{Epoch, Now, Seq, mix};
 /// A checkpoint at least so often while D moves: what a cut leaves to the disk's own witness is at most this old.
 const INTERVAL_NS: u64 = 500_000_000;
 
+/// What is reserved ahead is what is written in this time, or in four times what a save takes where that is longer. All of
+/// it is read first after a cut: a second's worth of a quick disk would be a large part of the region.
+const AHEAD_NS: u64 = 250_000_000;
+
 /// Pause before a failed save is tried again.
 const RETRY_NS: u64 = 200_000_000;
 
@@ -26,7 +30,7 @@ pub(super) struct Saves {
     saved_at: u64,
     saved_durable: Seq,
     saved_next: Seq,
-    /// Writes to be reserved ahead: about a second's worth.
+    /// Writes to be reserved ahead: see [`AHEAD_NS`].
     ahead: u64,
     /// There is something to save by this time.
     due_at: Option<u64>,
@@ -176,10 +180,11 @@ impl Engine {
             ledger.saved(number, save.reserved);
             let elapsed = now.mono_ns.saturating_sub(self.saves.saved_at).max(1);
             let written = self.next.0.saturating_sub(self.saves.saved_next.0);
-            let a_second = u128::from(written) * 1_000_000_000 / u128::from(elapsed);
+            let worth_ns = AHEAD_NS.max(now.mono_ns.saturating_sub(save.since).saturating_mul(4));
+            let ahead = u128::from(written) * u128::from(worth_ns) / u128::from(elapsed);
             let least = u64::from(self.settings.queue_depth) * 8;
             // Half a window at the most: the rest is what may wait for a flush.
-            self.saves.ahead = u64::try_from(a_second).unwrap_or(u64::MAX).clamp(least, MAX_WINDOW / 2);
+            self.saves.ahead = u64::try_from(ahead).unwrap_or(u64::MAX).clamp(least, MAX_WINDOW / 2);
             (self.saves.saved_at, self.saves.saved_durable, self.saves.saved_next) =
                 (now.mono_ns, save.durable, self.next);
             self.record_pass(now, actions);

@@ -26,7 +26,7 @@ use crate::patience::Patience;
 const TURN: usize = 64 << 10;
 
 /// Whether a regular file is memory and nothing else.
-pub(super) fn lives_in_memory(file: &File) -> bool {
+pub(crate) fn lives_in_memory(file: &File) -> bool {
     // A device node may stand on a tmpfs too.
     let regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
     regular && fstatfs(file).is_ok_and(|stat| stat.filesystem_type() == TMPFS_MAGIC)

@@ -32,6 +32,7 @@ pub use in_flight::InFlight;
 pub use open::{Config, DEPTHS, Description, Engine, open};
 pub use waker::Waker;
 
+pub(crate) use inline::lives_in_memory;
 // The simulated disk continues short transfers with the code that the real ones are continued with.
 pub(crate) use progress::{Next, Progress};
 

@@ -88,7 +88,7 @@ def spent(pid):
 
 
 def idle(book, options, at, length):
-    """A paused daemon, after a second of quiet: its share of a core, and how often anything in it wakes up."""
+    """A paused daemon, after some seconds of quiet: its share of a core, and how often anything in it wakes up."""
     seconds = 5 if options.quick else 20
     ours = target(options, at, length, 64 << 10)
     ours.label()
@@ -96,7 +96,8 @@ def idle(book, options, at, length):
     try:
         until_writing(ours, child)
         ours.ask("pause")
-        time.sleep(1.5)
+        # The last rate is on show, and the last line for systemd is said, five seconds later.
+        time.sleep(8)
         (busy, switches), began = spent(child.pid), time.monotonic()
         time.sleep(seconds)
         (busy_after, switches_after), took = spent(child.pid), time.monotonic() - began
