@@ -171,7 +171,8 @@ mod tests {
         let falls = visited.windows(2).filter(|pair| pair[0] >= pair[1]).count();
         assert!((1..=2).contains(&falls), "{falls}");
         let mut written: Vec<_> = (from..to).map(|seq| schedule.block_of(Seq(seq))).collect();
-        (visited.sort_unstable(), written.sort_unstable());
+        visited.sort_unstable();
+        written.sort_unstable();
         written.dedup();
         assert_eq!(visited, written);
     }

@@ -60,10 +60,8 @@ impl Watcher for Accounting {
                     }
                 }
             }
-            Sight::Acted(Action::InspectSpan(id, _) | Action::SurveySpan(id)) => {
-                if !self.idle_spans.remove(id) {
-                    return Err(format!("{id:?} is looked at, and was not read"));
-                }
+            Sight::Acted(Action::InspectSpan(id, _) | Action::SurveySpan(id)) if !self.idle_spans.remove(id) => {
+                return Err(format!("{id:?} is looked at, and was not read"));
             }
             Sight::Told(Event::InspectedSpan(id, _) | Event::SurveyedSpan(id, _)) if self.idle_spans.contains(id) => {
                 return Err(format!("{id:?} was looked at before it was read"));
