@@ -3,16 +3,16 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 
+use super::Startup;
 use super::action::{Action, Outcome, Record};
 use super::check::Check;
 use super::event::{Command, Event, Fault, Fired, OpId, Reason};
 use super::known::Known;
 use super::operations::{Operations, Stage};
 use super::saves::Saves;
-use super::settings::{FlushEvery, Mode, OnFinding, Settings};
+use super::settings::{FlushEvery, OnFinding, Settings};
 use super::spans::Spans;
 use super::trigger::Trigger;
-use super::{Startup, Status};
 use crate::ledger::{Ledger, Recovered};
 use crate::report::{BlockCounts, ByteCounts};
 use crate::schedule::Schedule;
@@ -506,59 +506,6 @@ impl Engine {
         };
         self.phase = Phase::Ended;
         actions.push(Action::Exit(worst));
-    }
-
-    /// Where it stands.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let ledger = self.ledger.as_ref();
-        let pass = self.next.0 / self.schedule.blocks();
-        let in_pass = self.next.0 % self.schedule.blocks();
-        let running = in_pass as f64 / self.schedule.blocks() as f64;
-        let checking = matches!(self.phase, Phase::Checking);
-        Status {
-            phase: self.phase_in_words(),
-            pass,
-            progress: if checking { self.check.progress(&self.schedule) } else { running },
-            durable: ledger.map_or(self.recovered.durable(), Ledger::durable),
-            next: self.next,
-            reserved: ledger.map_or(self.recovered.reserved().unwrap_or(Seq(0)), Ledger::reserved),
-            verified: ledger.map_or(Seq(0), Ledger::verified),
-            epoch: ledger.and_then(|ledger| ledger.epochs().newest()).map_or(0, |record| record.epoch.number),
-            writes_in_flight: self.ops.writing(),
-            reads_in_flight: self.ops.reading() + self.spans.reading(),
-            bytes: self.bytes,
-            findings: self.new_findings,
-            cuts: self.cuts(),
-            checked: self.checked,
-            state: Some(self.recovered.state()),
-            checkpoint: ledger.map_or(0, Ledger::checkpoint_number),
-            failed_flushes: self.failed_flushes,
-            failed_writes: self.failed_writes,
-            stuck: self.ops.stuck() + self.spans.stuck() + u32::from(self.flush_stuck),
-            oldest_stuck: self.oldest_stuck(),
-            stuck_save_s: self.saves.stuck().map(|(_, since)| self.age_s(since)),
-            blocks: self.schedule.blocks(),
-        }
-    }
-
-    fn phase_in_words(&self) -> String {
-        let phase = match &self.phase {
-            Phase::Checking => self.check.stage_in_words(),
-            Phase::Opening { .. } => "beginning an epoch",
-            Phase::Running if self.paused => "paused",
-            Phase::Running if self.settings.mode == Mode::Powercut => "writing",
-            Phase::Running => "writing and reading back",
-            Phase::Draining(Goal::Epoch(_)) => "draining for a new epoch",
-            Phase::Draining(Goal::Check(_)) => "draining for a check",
-            Phase::Draining(Goal::Stop(_)) => "draining to stop",
-            Phase::Closing { .. } => "stopping",
-            Phase::Ended => "ended",
-        };
-        match &self.trigger {
-            Some(trigger) => format!("triggered ({}), {}", trigger.reason, trigger.stage_in_words()),
-            None => phase.to_owned(),
-        }
     }
 
     pub(super) fn ledger(&self) -> &Ledger {
