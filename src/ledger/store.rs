@@ -175,7 +175,8 @@ fn settle(file: &File) {
 }
 
 fn read(mut file: &File) -> SlotBytes {
-    let mut bytes = Vec::new();
+    // At once: growing from nothing would ask twenty times.
+    let mut bytes = Vec::with_capacity(SLOT_MAX);
     match file.by_ref().take(SLOT_MAX as u64).read_to_end(&mut bytes) {
         Ok(_) => SlotBytes::Read(bytes),
         Err(error) => unreadable(&error),

@@ -34,6 +34,9 @@ def contestants(place, block_size, quick):
         if block_size != 128 << 10 or not quick:
             theirs += ["sha256"]
             ours += ["scrubd blake3"]
+    else:
+        # Here a flush is not free, and the last one waits for all that the disk has only in its cache.
+        theirs += ["null" + fio.FLUSHED]
     return [("fio", name) for name in theirs] + [("scrubd", name) for name in ours]
 
 
@@ -89,9 +92,10 @@ def rows(book, place, block_size):
     def compare(what, ours, theirs, key, bound=None):
         book.compare(what, place, block_size, ours, theirs, key, bound)
 
-    compare("write : fio crc32c", "scrubd", "fio crc32c", "write",
-            goal(">=", 1.0, disk) or goal(">=", 1.9 if small else 2.0))
-    compare("write : fio null", "scrubd", "fio null", "write", goal(">=", 1.0, disk) or goal(">=", 1.0 if small else 1.1))
+    compare("write : fio crc32c", "scrubd", "fio crc32c", "write", goal(">=", 1.9 if small else 2.0))
+    compare("write : fio null", "scrubd", "fio null", "write", goal(">=", 1.0 if small else 1.1))
+    # On a disk the goal is against the writes that are as durable as scrubd's. The two rows above say what durability costs.
+    compare("write : fio null that flushes as often", "scrubd", "fio null" + fio.FLUSHED, "write", goal(">=", 1.0, disk))
     compare("verify : fio null", "scrubd", "fio null", "verify", goal(">=", 1.0, disk) or goal(">=", 1.0 if small else 1.1))
     compare("verify : fio crc32c", "scrubd", "fio crc32c", "verify", goal(">=", 1.0, disk))
     for workers in (1, 2):

@@ -3,7 +3,9 @@
 import unittest
 
 from versus.book import Book, goals_table
+from versus.fio import method_of
 from versus.growth import LARGE, SMALL, hosts
+from versus.moments import between
 from versus.process import median, percentile, show_size, size
 from versus.trigger import flushed_between
 
@@ -48,6 +50,34 @@ class Ratios(unittest.TestCase):
         book = self.book()
         book.compare("write", "tmpfs", 4096, "scrubd", "fio sha256", "write", (">=", 1))
         self.assertEqual(book.rows, [])
+
+
+class Flushing(unittest.TestCase):
+    def test_a_flushed_contestant_flushes_every_128_mib_and_at_the_end(self):
+        self.assertEqual(method_of("null", 4096), ["--verify=null"])
+        self.assertEqual(method_of("null flushed", 1 << 20), ["--verify=null", "--fdatasync=128", "--end_fsync=1"])
+
+
+TRACED = """\
+ <...>-7 [000] ..... 10.000000: sched_process_exec: filename=/usr/bin/env pid=7 old_pid=7
+ <...>-7 [000] ..... 10.001000: sys_pread64(fd: 3, buf: 7ffc, count: 310, pos: 900000)
+ <...>-7 [000] ..... 10.002000: sched_process_exec: filename=/t/scrubd pid=7 old_pid=7
+ scrubd-7 [001] ..... 10.003000: sys_pread64(fd: 3, buf: 7ffc, count: 1000, pos: 80000)
+"""
+
+
+class FirstRead(unittest.TestCase):
+    def test_the_label_is_no_verifying_read_and_nothing_before_the_exec_counts(self):
+        self.assertIsNone(between(TRACED.splitlines(), "/t/scrubd"))
+        read = " ring/0-9 [001] ..... 10.020000: sys_pread64(fd: e, buf: 55ac, count: 1000, pos: 102000)"
+        self.assertAlmostEqual(between([*TRACED.splitlines(), read], "/t/scrubd"), 18)
+
+    def test_a_single_request_may_wait_for_the_waker_and_a_batch_does_not(self):
+        enter = " ring/0-9 [001] ..... {}: sys_io_uring_enter(fd: 5, to_submit: {}, min_complete: 1, flags: 9, argp: 7f, argsz: 18)"
+        lines = [*TRACED.splitlines(), enter.format("10.010000", 0), enter.format("10.012000", 1)]
+        self.assertIsNone(between(lines, "/t/scrubd"))
+        for submitted in (1, "1f"):
+            self.assertAlmostEqual(between([*lines, enter.format("10.013000", submitted)], "/t/scrubd"), 11)
 
 
 TRACE = """\
