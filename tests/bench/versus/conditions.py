@@ -115,7 +115,7 @@ def checkpoints(book, options, at, length):
             ended = child.wait()
             answer = told(ended)
             written = answer["bytes"]["written"]
-            saves = ended.err.count("the ledger is saved")
+            saves = ended.err.count("the trigger's command: done")
             if often and saves < 5 * seconds:
                 raise Failed(f"only {saves} saves in {seconds} s")
             book.add(at.name, block_size, "scrubd 10 saves/s" if often else "scrubd saves", {
