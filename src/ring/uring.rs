@@ -5,6 +5,7 @@
 //! what the kernel will not give back: a late write into leaked memory harms nobody, one into freed memory anybody.
 #![allow(unsafe_code)]
 
+mod lone;
 mod setup;
 mod spread;
 
@@ -21,6 +22,7 @@ use io_uring::types::{Fd, FsyncFlags, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode, squeue};
 use nix::libc;
 
+use lone::Lone;
 #[cfg(test)]
 pub(super) use setup::every_rung;
 pub(super) use setup::{Ready, setup};
@@ -28,6 +30,7 @@ use spread::Spread;
 
 use super::operation::Operation;
 use super::progress::Next;
+use super::sys::own_io_priority;
 use super::waker::Bell;
 use super::{Buffer, Completion, Description, InFlight, Kind, Request, Ring, RingError, Token, Waker};
 use crate::patience::Patience;
@@ -57,6 +60,8 @@ pub(super) struct Uring {
     description: Description,
     /// Id of our registered buffers.
     registered: Option<u64>,
+    /// Keeps reads of single blocks apart.
+    lone: Option<Lone>,
     /// In flight, from `submit` to the completion that is handed out.
     operations: HashMap<u32, Operation, Spread>,
     /// Not yet in the submission queue.
@@ -81,12 +86,14 @@ impl Uring {
         description.registered_file = setup::register_file(&ring, &file, &mut why);
         let registered = setup::register_buffers(&ring, buffers, &mut why);
         description.registered_buffers = registered.is_some();
+        let lone = Lone::new(buffers.first().map_or(0, |buffer| buffer.len()), own_io_priority());
         (description.engine, description.why, description.flags) = ("io_uring", why, flags);
         Ok(Uring {
             ring,
             file,
             description,
             registered,
+            lone,
             operations: HashMap::default(),
             queued: VecDeque::new(),
             in_flight: Arc::default(),
@@ -117,6 +124,11 @@ impl Uring {
         let registered = self.registered;
         let operation = self.operations.get_mut(&token).expect("the request is in flight");
         let offset = operation.progress.offset();
+        let priority = match (operation.kind, &operation.buffer) {
+            // Where it began: what is left of a read that was short is still of the same block.
+            (Kind::Read { offset }, Some(buffer)) => Lone::priority(self.lone, offset, buffer.len()),
+            _ => 0,
+        };
         let index = operation
             .buffer
             .as_ref()
@@ -127,9 +139,9 @@ impl Uring {
         let (start, length) = (rest.as_mut_ptr(), u32::try_from(rest.len()).expect("checked at the entrance"));
         let entry = match (operation.kind, index) {
             (Kind::Read { .. }, Some(index)) => {
-                opcode::ReadFixed::new(file, start, length, index).offset(offset).build()
+                opcode::ReadFixed::new(file, start, length, index).offset(offset).ioprio(priority).build()
             }
-            (Kind::Read { .. }, None) => opcode::Read::new(file, start, length).offset(offset).build(),
+            (Kind::Read { .. }, None) => opcode::Read::new(file, start, length).offset(offset).ioprio(priority).build(),
             (Kind::Write { dsync, .. }, Some(index)) => {
                 opcode::WriteFixed::new(file, start, length, index).offset(offset).rw_flags(rw_flags(dsync)).build()
             }
