@@ -97,7 +97,8 @@ def _image(cache, base, deb, image):
         # As anybody installs it; a network for what it depends on is not needed, as all of that is there.
         install = 'mount -t proc proc "$0/proc" && exec chroot "$0" dpkg -i /scrubd.deb'
         subprocess.run(["unshare", "--mount", "sh", "-c", install, root], check=True, stdout=subprocess.DEVNULL)
-        (root / "scrubd.deb").unlink()
+        # For the quick start, which installs it once more.
+        (root / "scrubd.deb").rename(root / "root" / deb.name)
         _furnish(root)
         new = image.with_suffix(".new")
         with open(new, "wb") as file:

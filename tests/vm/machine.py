@@ -5,7 +5,7 @@ import json, pathlib, queue, signal, socket, struct, subprocess, sys, threading,
 import disk as disks
 
 HERE = pathlib.Path(__file__).resolve().parent
-BOOT_LIMIT = 120
+BOOT_LIMIT = 300
 # No rootdelay=, which sleeps; the root by its label, as names follow the order on the bus.
 KERNEL_ARGUMENTS = ("root=LABEL=scrubd-vm rw rootfstype=ext4 fsck.mode=skip console=ttyS0 loglevel=4 panic=1 mitigations=off "
                     "systemd.show_status=0 random.trust_cpu=1 nowatchdog")
