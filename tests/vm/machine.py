@@ -173,6 +173,7 @@ class Machine:
         if self.qemu:
             self.qemu.kill()
             self.qemu.wait()
+            self.qemu = None
         for disk in (self.root, self.target):
             disk.kill()
 
