@@ -44,7 +44,7 @@ def power_cut(machine):
     common = replaced(blocks("Burn-in of a new disk")[0], r"^disk=.*$", DISK)
     common = common[: common.index("scrubd init")]
     loop, look = blocks("An unattended power-cut rig")
-    loop = replaced(loop, r'^trigger.after = .*$', 'trigger.after = "8s..12s"')
+    loop = replaced(loop, r'^trigger.after = .*$', 'trigger.after = "40s..45s"')
     # The outlet of this machine is a wire to the host.
     loop = replaced(loop, r"^exec ipmitool.*$", "echo cut >/dev/virtio-ports/cut \\&\\& sleep 20".replace("\\&", "&"))
     machine.agent.sh(f"rm -f /etc/udev/rules.d/69-scrubd.rules; cd /root; {common}\n{loop}", 240)
