@@ -90,8 +90,11 @@ fn every_value_that_is_wrong_is_refused_with_what_would_be_right() {
         ("atom = true", "integer bytes"),
         ("order = \"rand\"", "must be one of \"sequential\", \"random\""),
         ("digest = 1", "must be one of \"crc32c\", \"blake3\""),
-        ("mode = \"patrol\"", "is not available yet in this version"),
-        ("mode = \"burnin\"", "must be one of \"burn-in\", \"powercut\""),
+        ("mode = \"burnin\"", "must be one of \"burn-in\", \"powercut\", \"patrol\""),
+        ("patrol.rate = 0", "must be above 0"),
+        ("patrol.rate = \"50MB\"", "write \"50MiB\""),
+        ("patrol.pass_time = \"0s\"", "must be above 0"),
+        ("patrol.pass_time = 14", "must carry its unit"),
         ("promise = \"fsync\"", "must be one of \"flush\", \"fua\", \"ack\""),
         ("queue_depth = 0", "queue_depth 0 must be an integer from 1 to 256"),
         ("queue_depth = 257", "from 1 to 256"),
@@ -139,17 +142,17 @@ fn every_value_that_is_wrong_is_refused_with_what_would_be_right() {
 #[test]
 fn all_errors_are_reported_at_once() {
     let errors = with(
-        &["state_dir = \"x\"\n[target.a]\npath = \"/a\"\norder = 1\nnope = 2\n", "[target.b]\nmode = \"patrol\"\n"],
+        &["state_dir = \"x\"\n[target.a]\npath = \"/a\"\norder = 1\nnope = 2\n", "[target.b]\nmode = \"guard\"\n"],
         &["colour=red"],
     );
     let errors = errors.unwrap_err().join("\n");
-    for part in ["nope", "colour", "state_dir \"x\" must be an absolute path", "order 1", "patrol", "path or serial"] {
+    for part in ["nope", "colour", "state_dir \"x\" must be an absolute path", "order 1", "guard", "path or serial"] {
         // Where a source has errors of form, values are not judged: they could accuse the wrong line.
         let form = ["nope", "colour"].contains(&part);
         assert_eq!(errors.contains(part), form, "{part}: {errors}");
     }
     let errors = with(
-        &["state_dir = \"x\"\n[target.a]\npath = \"/a\"\norder = 1\n", "[target.b]\nmode = \"patrol\"\n"],
+        &["state_dir = \"x\"\n[target.a]\npath = \"/a\"\norder = 1\n", "[target.b]\nmode = \"guard\"\n"],
         &["rate=5"],
     );
     let errors = errors.unwrap_err();
@@ -193,10 +196,10 @@ fn a_selected_target_is_not_refused_for_the_values_of_another_but_for_what_nobod
         config::from_texts(&texts(&[text]), &overrides, &env()).map_err(|errors| errors.to_string())
     };
     let good = "[target.good]\npath = \"/dev/sdb\"\n[target.bad]\n";
-    let settings = select(&format!("{good}mode = \"patrol\"\n")).unwrap();
+    let settings = select(&format!("{good}mode = \"guard\"\n")).unwrap();
     assert_eq!(settings.targets.keys().collect::<Vec<_>>(), ["good"]);
     assert_eq!(settings.sole().unwrap().name, "good");
-    assert!(select(&format!("{good}mod = \"patrol\"\n")).is_err());
+    assert!(select(&format!("{good}mod = \"guard\"\n")).is_err());
     assert!(select("[target.goood]\npath = \"/x\"\n").unwrap_err().contains("did you mean \"goood\"?"));
     assert!(select("").unwrap_err().contains("no target is: say [target.NAME]"));
 }
@@ -234,6 +237,21 @@ fn sets_are_toml_or_strings() {
     assert!(refused("readback_lag=0").contains("did you mean \"verify.readback_lag\"?"));
     assert!(refused("verify=0").contains("unknown key"));
     assert!(refused("nothing").contains("KEY=VALUE"));
+}
+
+#[test]
+fn a_patrol_has_a_pace_and_what_is_for_writing_means_nothing_to_it() {
+    let lines = "mode = \"patrol\"\npatrol.rate = \"50MiB\"\npatrol.pass_time = \"14d\"\nverify.retention = true";
+    let paced = bay3(lines).unwrap();
+    assert_eq!((paced.mode, paced.patrol.rate), (Mode::Patrol, Some(50 << 20)));
+    assert_eq!(paced.patrol.pass_time, Some(Duration::from_secs(14 * 86_400)));
+    assert_eq!(config::meaningless_on_patrol(&paced), ["verify.retention"]);
+    assert_eq!(config::meaningless_on_patrol(&bay3("verify.retention = true").unwrap()), [""; 0]);
+    let again =
+        bay3("mode = \"patrol\"\npatrol.rate = \"50MiB/s\"\npatrol.pass_time = \"14days\"\nverify.retention = true");
+    assert_eq!(paced, again.unwrap());
+    let other = bay3("mode = \"patrol\"\npatrol.rate = 4096\nverify.retention = true").unwrap();
+    assert_eq!(config::reloadable_change(&paced, &other), Ok(()));
 }
 
 fn label() -> Geometry {

@@ -84,6 +84,7 @@ impl Rig {
             engine: engine_settings(&settings),
             settings,
             ring: Engine::Auto,
+            position: None,
             saved: choice.newest().map(|saved| Checkpoint::decode(saved.number, &saved.payload).unwrap()),
             remarks: choice.remarks(),
             known: known::load(self.layout().dir()).unwrap(),

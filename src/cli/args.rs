@@ -90,7 +90,7 @@ pub struct Target {
 /// `run`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Run {
-    /// Stop cleanly once N more passes are written and read back
+    /// Stop cleanly once N more passes are written and read back; on patrol, once N passes are ended
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub passes: Option<u64>,
     /// Stop cleanly after this time, such as 90s or 12h

@@ -38,6 +38,7 @@ pub(crate) fn run(args: &Args, no_state: bool) -> Result<u8, Failure> {
         },
         ring: ring::Engine::Auto,
         saved: loaded.checkpoint,
+        position: None,
         remarks,
         known: reported,
         duration: None,

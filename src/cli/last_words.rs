@@ -73,7 +73,8 @@ impl LastWords {
         let mut grouped = 0;
         for finding in entries.filter_map(Result::ok).filter_map(|entry| self.finding(entry)) {
             // What its check met has been told by the check; where none could be made, by nobody yet.
-            if finding.occasion != Occasion::Check || judgement.is_none() {
+            let told = matches!(finding.occasion, Occasion::Check | Occasion::Patrol);
+            if !told || judgement.is_none() {
                 while_running.add(&finding);
                 grouped += 1;
             }
@@ -118,12 +119,16 @@ impl LastWords {
     fn summary(&self, ended: Ended, found: Found) -> Summary {
         let verdict = Self::verdict(&ended);
         let StatusReport { engine, uptime_s, .. } = ended.status;
+        let patrolled = engine.patrol.is_some() && ended.judgement.is_some();
         let checked = ended.judgement.map(Summary::from);
         let mut summary = checked.unwrap_or_else(|| Summary::unchecked(verdict, self.promise, self.geometry.blocks()));
         let known = summary.known;
         let new_in_check = |count: u64| count - known.min(count);
         let while_running = engine.findings - summary.blocks.findings.map_or(0, new_in_check).min(engine.findings);
-        summary.blocks.findings = Some(summary.blocks.findings.unwrap_or(0) + while_running);
+        // What a patrol tells while it runs is in the verdict over its pass.
+        if !patrolled {
+            summary.blocks.findings = Some(summary.blocks.findings.unwrap_or(0) + while_running);
+        }
         summary.verdict = verdict;
         summary.promise = self.promise;
         summary.state = summary.state.or(engine.state);
@@ -160,7 +165,21 @@ impl LastWords {
             format!("  promise    {}", text::promise(self.promise)),
             format!("  ledger     {}", engine.state.map_or("not looked for", text::state)),
             format!("  frontiers  durable {durable}, issued {next}, reserved {reserved}"),
-            format!("  written    {} in {}, up to pass {}", amount(engine.bytes.written), time(elapsed), engine.pass),
+            match &engine.patrol {
+                None => format!(
+                    "  written    {} in {}, up to pass {}",
+                    amount(engine.bytes.written),
+                    time(elapsed),
+                    engine.pass
+                ),
+                Some(patrol) => format!(
+                    "  patrol     nothing written in {}; pass {}, block {} of {} is next",
+                    time(elapsed),
+                    engine.pass,
+                    count(patrol.next),
+                    count(engine.blocks)
+                ),
+            },
             format!("  verified   {}", amount(engine.bytes.verified)),
             format!("  findings   {} new, {} known from before", count(engine.findings), count(Self::known(ended))),
         ];

@@ -62,6 +62,15 @@ impl SoFar {
 
     fn words(&mut self, report: &StatusReport) -> String {
         let Status { durable, next, findings, bytes: amounts, .. } = &report.engine;
+        if let Some(patrol) = &report.engine.patrol {
+            let mut parts = vec![
+                status::activity(&report.engine),
+                format!("{} verified ({:.0} MiB/s)", bytes(amounts.verified), report.rates.verified_mib_s),
+                format!("findings {}", count(*findings)),
+            ];
+            parts.extend(patrol.lag_in_words());
+            return parts.join(", ");
+        }
         let mut parts = vec![
             status::activity(&report.engine),
             format!("{} written ({:.0} MiB/s)", bytes(amounts.written), report.rates.written_mib_s),
@@ -78,6 +87,11 @@ impl SoFar {
     /// What fits on a terminal of 80 columns beside the bar.
     fn short(&mut self, report: &StatusReport) -> String {
         let Status { phase, pass, progress, durable, next, findings, .. } = &report.engine;
+        if let Some(patrol) = &report.engine.patrol {
+            let (percent, rate) = (progress * 100.0, report.rates.verified_mib_s);
+            let lag = patrol.lag_in_words().map(|lag| format!(", {lag}")).unwrap_or_default();
+            return format!("pass {pass} {percent:.1} %, {rate:.0} MiB/s{lag}, findings {}", count(*findings));
+        }
         let at = match status::is_writing(&report.engine) {
             true => format!("pass {pass}"),
             false => phase.clone(),

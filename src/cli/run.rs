@@ -48,6 +48,15 @@ pub(crate) fn run(args: &Args, options: &Run) -> Result<u8, Failure> {
         promise: settings.promise,
         geometry: target.geometry,
     };
+    let (position, lost) = match settings.mode {
+        config::Mode::Patrol => state::position(dir.layout(), &target),
+        config::Mode::BurnIn | config::Mode::PowerCut => (None, Vec::new()),
+    };
+    remarks.extend(lost);
+    let ignored = config::meaningless_on_patrol(&settings);
+    if !ignored.is_empty() {
+        tracing::info!("on patrol nothing is written: {} mean nothing", ignored.join(", "));
+    }
     let owner = state::owner(&target);
     let layout = dir.layout().clone();
     let job = Job {
@@ -56,6 +65,7 @@ pub(crate) fn run(args: &Args, options: &Run) -> Result<u8, Failure> {
         engine: engine::Settings { passes: options.passes, ..daemon::engine_settings(&settings) },
         ring: ring::Engine::Auto,
         saved: loaded.checkpoint,
+        position,
         remarks,
         known,
         duration: options.duration,
@@ -73,9 +83,12 @@ pub(crate) fn run(args: &Args, options: &Run) -> Result<u8, Failure> {
 /// An ad-hoc file that does not exist is made and labelled; everything else must be there and labelled.
 fn open_or_make(settings: &TargetSettings, args: &Args, layout: Layout) -> Result<(OpenTarget, StateDir), Failure> {
     let known = state::remembered(&layout);
-    match target::open(&chosen::spec(settings), Access::ReadWrite, LOCK_WAIT, known.as_ref()) {
+    // A patrol could not write to the target if it wanted to.
+    let patrols = settings.mode == config::Mode::Patrol;
+    let access = if patrols { Access::ReadOnly } else { Access::ReadWrite };
+    match target::open(&chosen::spec(settings), access, LOCK_WAIT, known.as_ref()) {
         Ok(target) => Ok((target, StateDir::claim(layout)?)),
-        Err(TargetError::NotFound { path }) if settings.ad_hoc => {
+        Err(TargetError::NotFound { path }) if settings.ad_hoc && !patrols => {
             if let Some(known) = known {
                 tracing::warn!("{} of run {} is gone; a new file begins a new run", path.display(), known.run_id);
             }

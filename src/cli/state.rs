@@ -15,7 +15,7 @@ use super::exit::{CONFIGURATION, Failure, REFUSED, STATE_NOT_SAVED, chain};
 use crate::ledger::slots::{self, Choice, IdentityHash, Slot, SlotIndex};
 use crate::ledger::state_dir::{Layout, StateDir, remedy, replace_durably};
 use crate::ledger::store::{self, Store};
-use crate::ledger::{Checkpoint, Inconsistent};
+use crate::ledger::{Checkpoint, Inconsistent, POSITION_BYTES, Position};
 use crate::target::{Expected, Identity, Kind, LabelState, OpenTarget};
 use crate::vocabulary::{Geometry, RunId};
 
@@ -158,6 +158,39 @@ fn decode(choice: &Choice) -> Loaded {
         None => {}
     }
     loaded
+}
+
+/// Where the last patrol of this run stopped, and what there is to say about that. A pass whose position is lost begins
+/// again.
+pub(crate) fn position(layout: &Layout, target: &OpenTarget) -> (Option<Position>, Vec<String>) {
+    let (mut positions, mut remarks) = (Vec::new(), Vec::new());
+    for ended in [false, true] {
+        let path = layout.position(ended);
+        match read_position(&path, target) {
+            Ok(found) => positions.extend(found),
+            Err(why) => {
+                let path = path.display();
+                remarks.push(format!("the position of the patrol in {path} is damaged ({why}): the pass begins again"));
+            }
+        }
+    }
+    (positions.into_iter().reduce(Position::further), remarks)
+}
+
+fn read_position(path: &Path, target: &OpenTarget) -> Result<Option<Position>, String> {
+    use io::Read;
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let mut bytes = Vec::new();
+    file.take(POSITION_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    match Position::decode(&bytes)? {
+        position if position.run != target.run_id => Err(format!("it is of run {}", position.run)),
+        position if position.counts.total != target.geometry.blocks() => Err("it is of another region".to_owned()),
+        position => Ok(Some(position)),
+    }
 }
 
 /// The state directory, taken for this process, with its slots read and open for saving.

@@ -8,7 +8,7 @@ use super::{chosen, control, talk};
 use crate::config::format_cpus;
 use crate::daemon::protocol::{Request, Response};
 use crate::daemon::{Latency, RingReport, StatusReport};
-use crate::engine::Status;
+use crate::engine::{PatrolStatus, Status};
 use crate::report::text::{bytes, count, counted, time};
 
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
@@ -48,6 +48,7 @@ fn words(report: &StatusReport) -> String {
             format_args!("{} flush{}", engine.failed_flushes, if engine.failed_flushes == 1 { "" } else { "es" }),
         ),
     ];
+    lines.extend(engine.patrol.as_ref().map(|status| format!("  patrol     {}", patrol(engine, status))));
     lines.extend(engine.stuck_in_words().map(|stuck| format!("  stuck      {stuck}")));
     let named = [("write", &latencies.write), ("read", &latencies.read), ("flush", &latencies.flush)];
     lines.extend(named.into_iter().filter(|(_, latency)| latency.count > 0).map(|(name, latency)| {
@@ -68,6 +69,18 @@ fn words(report: &StatusReport) -> String {
     lines.join("\n")
 }
 
+fn patrol(engine: &Status, patrol: &PatrolStatus) -> String {
+    let PatrolStatus { next, rate, pass_time_s, ended_wall_ns, .. } = patrol;
+    let mut parts = vec![format!("pass {}, block {} of {}", engine.pass, count(*next), count(engine.blocks))];
+    parts.extend(patrol.lag_in_words());
+    let spread = pass_time_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    parts.extend(spread.map(|spread| format!("a pass in {}", crate::config::format_duration(spread))));
+    parts.extend(rate.map(|rate| format!("at most {}/s", bytes(rate))));
+    let ended = ended_wall_ns.map(|ns| std::time::UNIX_EPOCH + Duration::from_nanos(ns));
+    parts.extend(ended.map(|at| format!("the newest whole pass ended {}", humantime::format_rfc3339_seconds(at))));
+    parts.join("; ")
+}
+
 fn ring(ring: &RingReport) -> String {
     let RingReport { engine, why, depth, registered_buffers, registered_file, direct } = ring;
     let mut told = format!("{engine}, depth {depth}");
@@ -83,7 +96,7 @@ fn ring(ring: &RingReport) -> String {
 pub(crate) fn activity(status: &Status) -> String {
     let Status { phase, pass, progress, .. } = status;
     let percent = progress * 100.0;
-    let pass = if is_writing(status) { format!(", pass {pass}") } else { String::new() };
+    let pass = if is_writing(status) || status.patrol.is_some() { format!(", pass {pass}") } else { String::new() };
     format!("{phase}{pass}, {percent:.0} %")
 }
 

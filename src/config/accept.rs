@@ -41,6 +41,17 @@ pub(super) fn rate(value: &Value) -> Result<u64, String> {
     parse_rate(text(value).unwrap_or_default())
 }
 
+/// A size that is meant per second, whether that is said or not: the key says so.
+pub(super) fn patrol_rate(value: &Value) -> Result<u64, String> {
+    match value {
+        Value::String(text) if text.ends_with("/s") => parse_rate(text),
+        _ => match size(value)? {
+            0 => Err("must be above 0; \"off\" sets no cap".to_owned()),
+            rate => Ok(rate),
+        },
+    }
+}
+
 /// A duration above zero.
 pub(super) fn some_time(value: &Value) -> Result<Duration, String> {
     let time = match value {

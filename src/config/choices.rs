@@ -7,7 +7,8 @@ use super::settings::{Mode, OnFinding, OnStart, TriggerIo, TriggerSignal, Trigge
 /// Words and what they stand for.
 pub(super) type Choices<T> = &'static [(&'static str, T)];
 
-pub(super) const MODES: Choices<Mode> = &[("burn-in", Mode::BurnIn), ("powercut", Mode::PowerCut)];
+pub(super) const MODES: Choices<Mode> =
+    &[("burn-in", Mode::BurnIn), ("powercut", Mode::PowerCut), ("patrol", Mode::Patrol)];
 pub(super) const ORDERS: Choices<Order> = &[("sequential", Order::Sequential), ("random", Order::Random)];
 pub(super) const DIGESTS: Choices<Digest> = &[("crc32c", Digest::Crc32c), ("blake3", Digest::Blake3)];
 pub(super) const PROMISES: Choices<Promise> =

@@ -73,6 +73,8 @@ pub const KEYS: &[Key] = &[
     key("flush_every", r#""128MiB""#, Change::Reload),
     key("on_finding", r#""stop""#, Change::Reload),
     key("rate", r#""off""#, Change::Reload),
+    key("patrol.rate", r#""off""#, Change::Reload),
+    key("patrol.pass_time", r#""off""#, Change::Reload),
     key("verify.retention", "false", Change::Reload),
     key("verify.readback_lag", r#""1GiB""#, Change::Reload),
     key("verify.threads", "1", Change::Restart),

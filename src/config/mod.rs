@@ -42,4 +42,4 @@ pub use settings::{
 pub use settle::{Overrides, Text, from_ad_hoc, from_texts};
 pub use show::{Shown, shown, to_toml};
 pub use sizes::{format_rate, format_size, parse_rate, parse_size};
-pub use validate::Environment;
+pub use validate::{Environment, meaningless_on_patrol};

@@ -70,6 +70,8 @@ pub struct TargetSettings {
     pub on_finding: OnFinding,
     /// Bytes per second, reads and writes together; above 0. `None`: as fast as the device.
     pub rate: Option<u64>,
+    /// How fast a patrol reads.
+    pub patrol: PatrolSettings,
     /// Reading back and judging.
     pub verify: VerifySettings,
     /// Filling blocks before they are written.
@@ -82,6 +84,15 @@ pub struct TargetSettings {
     pub ad_hoc: bool,
     /// Where each value was said.
     pub origins: Origins,
+}
+
+/// How fast a patrol reads. Neither: one pass, as fast as the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PatrolSettings {
+    /// Bytes per second; above 0.
+    pub rate: Option<u64>,
+    /// A pass is spread over this time; above 0.
+    pub pass_time: Option<Duration>,
 }
 
 /// Reading back and judging.
@@ -133,13 +144,15 @@ pub struct TriggerSettings {
     pub timeout: Duration,
 }
 
-/// What the daemon does all day. Patrol is refused until it exists.
+/// What the daemon does all day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Write, read back, pass after pass.
     BurnIn,
     /// Burn-in that expects its power to be cut.
     PowerCut,
+    /// Read and judge what was written before, at a pace; write nothing.
+    Patrol,
 }
 
 /// How often writes are made durable.

@@ -81,6 +81,8 @@ pub(super) fn value_of(settings: &TargetSettings, key: &str) -> Option<String> {
         }),
         "on_finding" => quoted(word(settings.on_finding, choices::ON_FINDING)),
         "rate" => or_off(settings.rate, |rate| text(format_rate(rate))),
+        "patrol.rate" => or_off(settings.patrol.rate, |rate| text(format_rate(rate))),
+        "patrol.pass_time" => or_off(settings.patrol.pass_time, |time| text(format_duration(time))),
         "verify.retention" => verify.retention.to_string(),
         "verify.readback_lag" => text(format_size(verify.readback_lag)),
         "verify.threads" => verify.threads.to_string(),

@@ -4,12 +4,14 @@ use std::path::Path;
 
 use super::accept::{self, word};
 use super::choices::{self, parse_signal};
-use super::error::ConfigError;
+use super::error::{ConfigError, Origin};
 use super::geometry::judge_geometry;
 use super::inputs::Input;
 use super::keys::{QUEUE_DEPTHS, REREADS, THREADS};
 use super::reader::{OFF, Reader};
-use super::settings::{FlushEvery, SealSettings, TargetSettings, TriggerSettings, VerifySettings};
+use super::settings::{
+    FlushEvery, Mode, PatrolSettings, SealSettings, TargetSettings, TriggerSettings, VerifySettings,
+};
 use super::value::{Said, Value};
 
 /// What validation asks of the machine that it runs on.
@@ -45,7 +47,7 @@ pub(super) fn target(
         serial: reader.optional("serial", OFF, |said| serial(&said.value)),
         offset: reader.optional("offset", "", of(accept::size)),
         length: reader.optional("length", "rest", of(accept::size)),
-        mode: reader.value("mode", mode),
+        mode: reader.value("mode", |value| word(value, choices::MODES)),
         block_size: reader.optional("block_size", "", of(accept::size_u32)),
         atom: reader.optional("atom", "device", of(accept::size_u32)),
         order: reader.optional("order", "", |said| word(&said.value, choices::ORDERS)),
@@ -55,6 +57,10 @@ pub(super) fn target(
         flush_every: reader.value("flush_every", accept::flush_every),
         on_finding: reader.value("on_finding", |value| word(value, choices::ON_FINDING)),
         rate: reader.optional("rate", OFF, of(accept::rate)),
+        patrol: PatrolSettings {
+            rate: reader.optional("patrol.rate", OFF, of(accept::patrol_rate)),
+            pass_time: reader.optional("patrol.pass_time", OFF, of(accept::some_time)),
+        },
         verify: verify(&mut reader, env),
         seal: seal(&mut reader, env),
         trigger: trigger(&mut reader, env),
@@ -103,13 +109,6 @@ fn of<T>(accept: impl FnOnce(&Value) -> Result<T, String>) -> impl FnOnce(&Said)
     |said| accept(&said.value)
 }
 
-fn mode(value: &Value) -> Result<super::settings::Mode, String> {
-    if value.is_string("patrol") {
-        return Err("is not available yet in this version: use \"burn-in\" or \"powercut\"".to_owned());
-    }
-    word(value, choices::MODES)
-}
-
 fn serial(value: &Value) -> Result<String, String> {
     match accept::text(value)? {
         serial if serial.trim().is_empty() => Err("must be the device's serial number or WWN".to_owned()),
@@ -145,6 +144,24 @@ fn judge_block_units(reader: &mut Reader<'_>, settings: &TargetSettings) {
     for key in below_one_block(settings, block) {
         reader.blame(key, &format!("must be at least one block, {}", super::format_size(block.into())));
     }
+}
+
+/// Keys that were said, and that nothing of a patrol depends on. They are not refused: a timer patrols the very targets
+/// that are written otherwise.
+#[must_use]
+pub fn meaningless_on_patrol(settings: &TargetSettings) -> Vec<&'static str> {
+    const OF_WRITING: [&str; 7] = [
+        "flush_every",
+        "verify.retention",
+        "verify.readback_lag",
+        "verify.on_start",
+        "seal.threads",
+        "seal.cpus",
+        "trigger.writes",
+    ];
+    let said = |key: &&str| *settings.origins.of(key) != Origin::Default;
+    let patrols = settings.mode == Mode::Patrol;
+    OF_WRITING.into_iter().filter(|key| patrols && said(key)).collect()
 }
 
 /// The keys whose sizes hold no block of this size.

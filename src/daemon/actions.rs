@@ -56,6 +56,11 @@ impl Driver {
                 let saver = self.saver.as_mut();
                 saver.ok_or_else(|| DaemonError::Internal("a check saves nothing".to_owned()))?.save(checkpoint)?;
             }
+            Action::SavePosition(position) => {
+                let saver = self.saver.as_mut();
+                let saver = saver.ok_or_else(|| DaemonError::Internal("a check saves nothing".to_owned()))?;
+                saver.save_position(position)?;
+            }
             Action::Report(finding, op) => self.report(&finding, op),
             Action::Record(record) => self.record(&record),
             Action::Judged(judgement) => self.judged(*judgement),
@@ -79,6 +84,8 @@ impl Driver {
         match record {
             Record::PassWritten { .. } => tracing::debug!("{record}"),
             Record::EpochBegan { .. }
+            | Record::PatrolBegan { .. }
+            | Record::PassPatrolled { .. }
             | Record::Stopped { .. }
             | Record::Triggered { .. }
             | Record::CommandEnded { .. } => tracing::info!("{record}"),

@@ -15,7 +15,7 @@ use super::clock::Clock;
 use super::error::DaemonError;
 use super::journal::Journal;
 use super::neighbours::Neighbours;
-use super::saver::Saver;
+use super::saver::{SaveDone, Saver};
 use super::suspects::Suspects;
 use super::wide::Wide;
 use super::work::{SealDone, SealJob, Seen, VerifyDone, VerifyJob};
@@ -144,7 +144,10 @@ impl Driver {
         if let Some(saver) = &mut self.saver
             && let Some(done) = saver.ended()?
         {
-            self.events.push(Event::Saved(done.number, done.result.map(drop)));
+            self.events.push(match done {
+                SaveDone::Checkpoint { number, result } => Event::Saved(number, result.map(drop)),
+                SaveDone::Position(result) => Event::PositionSaved(result),
+            });
         }
         while let Ok(event) = self.inbox.try_recv() {
             if let Event::Command(crate::engine::Command::Reload(settings)) = &event {

@@ -62,10 +62,10 @@ use std::time::Duration;
 
 use crate::config::TargetSettings;
 use crate::engine::{self, Outcome};
-use crate::ledger::Checkpoint;
 use crate::ledger::slots::{Choice, Expected};
 use crate::ledger::state_dir::StateDir;
 use crate::ledger::store::Store;
+use crate::ledger::{Checkpoint, Position};
 use crate::report::{FindingKey, Judgement};
 use crate::ring;
 use crate::target::OpenTarget;
@@ -94,6 +94,8 @@ pub struct Job {
     pub ring: ring::Engine,
     /// The newest sound checkpoint of this run.
     pub saved: Option<Checkpoint>,
+    /// Where the last patrol of this run stopped.
+    pub position: Option<Position>,
     /// What the user should hear about slots and state: logged, recorded, and part of the warnings.
     pub remarks: Vec<String>,
     /// Findings that were reported before, oldest first: see [`known::load`].

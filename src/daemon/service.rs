@@ -117,7 +117,20 @@ impl Service {
 /// The status in a line: what it does, how far it is, how fast, what it found, and what it waits for.
 pub(super) fn in_words(status: &Status, rates: Rates) -> String {
     let mib = |bytes: u64| bytes >> 20;
-    let waits: Vec<String> = waits_for(status).into_iter().map(|what| format!("; {what}")).collect();
+    let mut waits: Vec<String> = waits_for(status).into_iter().map(|what| format!("; {what}")).collect();
+    if let Some(patrol) = &status.patrol {
+        waits.splice(0..0, patrol.lag_in_words().map(|lag| format!("; {lag}")));
+        return format!(
+            "{}: pass {}, {:.1} %; {} MiB verified ({:.0} MiB/s); {} findings{}",
+            status.phase,
+            status.pass,
+            status.progress * 100.0,
+            mib(status.bytes.verified),
+            rates.verified_mib_s,
+            status.findings,
+            waits.concat()
+        );
+    }
     format!(
         "{}: pass {}, {:.1} %; {} MiB written ({:.0} MiB/s), {} MiB verified ({:.0} MiB/s); {} findings{}",
         status.phase,
@@ -164,6 +177,21 @@ mod tests {
         let told =
             "; 2 I/Os stuck, the oldest a write at byte 4096 for 93 s; the state directory does not answer since 61 s";
         assert_eq!(in_words(&stuck, rates), format!("{line}{told}"));
+    }
+
+    #[test]
+    fn a_patrol_writes_nothing_and_says_whether_it_is_on_time() {
+        let patrol = crate::engine::PatrolStatus {
+            next: 5,
+            began_wall_ns: 1,
+            ended_wall_ns: None,
+            rate: None,
+            pass_time_s: Some(86_400.0),
+            lag_s: Some(7_300.0),
+        };
+        let status = Status { phase: "patrolling".to_owned(), pass: 3, patrol: Some(patrol), ..Status::default() };
+        let line = "patrolling: pass 3, 0.0 %; 0 MiB verified (0 MiB/s); 0 findings; 2 h behind schedule";
+        assert_eq!(in_words(&status, Rates::default()), line);
     }
 
     #[test]

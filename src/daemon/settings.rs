@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::{self, TargetSettings};
 use crate::engine::{FlushEvery, Mode, OnFinding, OnStart, Settings, Then, TriggerIo};
+use crate::schedule::Pace;
 
 /// What the configuration of a target means to the engine: no limit of passes, the saved ledger used.
 #[must_use]
@@ -13,6 +14,7 @@ pub fn engine_settings(target: &TargetSettings) -> Settings {
         mode: match target.mode {
             config::Mode::BurnIn => Mode::BurnIn,
             config::Mode::PowerCut => Mode::Powercut,
+            config::Mode::Patrol => Mode::Patrol,
         },
         promise: target.promise,
         queue_depth: target.queue_depth,
@@ -36,6 +38,11 @@ pub fn engine_settings(target: &TargetSettings) -> Settings {
             config::OnFinding::Trigger => OnFinding::Trigger,
         },
         rate: target.rate,
+        // `rate` is a cap on all that is read and written.
+        patrol: Pace {
+            rate: target.patrol.rate.into_iter().chain(target.rate).min(),
+            pass_ns: target.patrol.pass_time.map(nanoseconds),
+        },
         passes: None,
         ignore_state: false,
         trigger_writes: trigger.writes,

@@ -189,6 +189,7 @@ fn engine(job: &mut Job) -> Engine {
         run: job.target.run_id,
         saved: job.saved.take(),
         known,
+        position: job.position,
         nonce_seed: u64::from_le_bytes(seed),
     };
     Engine::new(startup, job.engine.clone())

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::event::{OpId, Reason, SpanId};
-use crate::ledger::{Checkpoint, Legal, Recovered};
-use crate::report::{Finding, Judgement};
+use crate::ledger::{Checkpoint, Legal, Position, Recovered};
+use crate::report::{BlockCounts, Finding, Judgement};
 use crate::tag::Span;
 use crate::vocabulary::{Block, Claim, Promise, Seq};
 
@@ -42,6 +42,8 @@ pub enum Action {
     /// Write this checkpoint to the slot that is not the newest durable one. Answered by `Saved`. At most one is in
     /// flight.
     Save(Box<Checkpoint>),
+    /// Replace the saved position of the patrol by this one. Answered by `PositionSaved`. At most one is in flight.
+    SavePosition(Box<Position>),
     /// A promise was broken. Evidence, event log and latch are durable before the next action is done. The operation,
     /// where there is one, still has in its buffer what was read of the block last; the first sight of it, which a
     /// transient fault or an unstable one shows at no other time, is kept by who inspects.
@@ -164,6 +166,31 @@ pub enum Record {
         /// Its number, from 0.
         pass: u64,
     },
+    /// A patrol begins to judge, or goes on.
+    PatrolBegan {
+        /// Its pass, from 0.
+        pass: u64,
+        /// The first block that it judges now: those below were judged before.
+        from: Block,
+        /// Blocks of the region.
+        blocks: u64,
+        /// Why there, in words.
+        why: String,
+    },
+    /// A patrol has judged every block of a pass.
+    PassPatrolled {
+        /// Its number, from 0.
+        pass: u64,
+        /// What came of the blocks, those judged by earlier processes included.
+        blocks: BlockCounts,
+        /// Wall clock when it began, in nanoseconds since 1970.
+        began_wall_ns: u64,
+    },
+    /// The position of a patrol could not be saved.
+    PositionNotSaved {
+        /// In words.
+        why: String,
+    },
     /// A clean stop: everything issued is durable.
     Stopped {
         /// D.
@@ -213,6 +240,16 @@ impl std::fmt::Display for Record {
             Record::CommandEnded { how } => write!(f, "the trigger's command: {how}"),
             Record::DeviceReset { why } => write!(f, "the device was reset: {why}"),
             Record::PassWritten { pass } => write!(f, "pass {pass} is written"),
+            Record::PatrolBegan { pass, from: Block(0), blocks, why } => {
+                write!(f, "patrol pass {pass} begins, over {blocks} blocks: {why}")
+            }
+            Record::PatrolBegan { pass, from, blocks, why } => {
+                write!(f, "patrol pass {pass} goes on at block {from} of {blocks}: {why}")
+            }
+            Record::PassPatrolled { pass, blocks, .. } => {
+                write!(f, "patrol pass {pass} is ended: {} blocks, {} findings", blocks.total, blocks.findings)
+            }
+            Record::PositionNotSaved { why } => write!(f, "the position of the patrol could not be saved: {why}"),
             Record::Stopped { durable } => write!(f, "stopped; durable up to write {durable}"),
         }
     }

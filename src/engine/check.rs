@@ -56,7 +56,7 @@ pub(super) struct Suspect {
 
 #[derive(Clone, Debug)]
 pub(super) struct Check {
-    stage: CheckStage,
+    pub(super) stage: CheckStage,
     pub(super) route: Route,
     /// What spans of this stage are judged by, once there are any.
     judged_by: Option<Arc<Recovered>>,
@@ -66,12 +66,12 @@ pub(super) struct Check {
     pub(super) suspects: VecDeque<Suspect>,
     window: (Seq, Seq),
     attestation: Attestation,
-    counts: BlockCounts,
+    pub(super) counts: BlockCounts,
     /// The first of the findings; `causes` has taken in all.
-    found: Vec<Finding>,
-    causes: Causes,
+    pub(super) found: Vec<Finding>,
+    pub(super) causes: Causes,
     /// Findings that were reported before.
-    known: u64,
+    pub(super) known: u64,
     /// New findings that are not among `found`, as far as they can be remembered.
     unlisted: Vec<FindingKey>,
     evidence: VecDeque<Finding>,
@@ -81,7 +81,7 @@ pub(super) struct Check {
     window_only: bool,
     /// After a clean stop only a few blocks are judged.
     probe_only: bool,
-    distrust: Option<String>,
+    pub(super) distrust: Option<String>,
     again: bool,
     /// Times that it began anew because a read said that the device was gone.
     gone: u32,
@@ -101,7 +101,7 @@ impl Check {
         saved: Option<&Checkpoint>,
         settings: &Settings,
     ) -> Self {
-        let check_only = settings.mode == Mode::Check;
+        let check_only = matches!(settings.mode, Mode::Check | Mode::Patrol);
         // A promise that changes is judged over the whole region, under the old one, before the new one counts.
         let promise_changes = saved.is_some_and(|saved| saved.promise != settings.promise);
         let window_only = saved.is_some() && settings.on_start == OnStart::Window && !check_only && !promise_changes;
@@ -184,7 +184,7 @@ impl Check {
         self.stage == CheckStage::Evidence && !self.concluded
     }
 
-    fn enter(&mut self, stage: CheckStage, route: Route) {
+    pub(super) fn enter(&mut self, stage: CheckStage, route: Route) {
         self.stage = stage;
         self.route = route;
         self.judged_by = None;
@@ -256,19 +256,24 @@ impl Engine {
                 return self.conclude_stopped(now, actions);
             }
             if self.check.again {
-                let saved = self.recovered.saved().filter(|_| self.recovered.state() == State::Current).cloned();
-                if let Some(saved) = saved.clone() {
-                    self.recovered = Recovered::from_saved(self.schedule, saved);
-                }
-                let Check { from_saved, gone, .. } = self.check;
-                let plan = Check::plan(&self.geometry, &self.schedule, saved.as_ref(), &self.settings);
-                self.check = Check { from_saved, gone, ..plan };
+                self.plan_anew();
             } else if let Some(why) = self.check.distrust.take() {
                 self.distrust_saved(why, actions);
             } else if self.paused || !self.next_stage(now, actions) {
                 return;
             }
         }
+    }
+
+    /// The same check from its beginning, by the same ledger.
+    pub(super) fn plan_anew(&mut self) {
+        let saved = self.recovered.saved().filter(|_| self.recovered.state() == State::Current).cloned();
+        if let Some(saved) = saved.clone() {
+            self.recovered = Recovered::from_saved(self.schedule, saved);
+        }
+        let Check { from_saved, gone, .. } = self.check;
+        let plan = Check::plan(&self.geometry, &self.schedule, saved.as_ref(), &self.settings);
+        self.check = Check { from_saved, gone, ..plan };
     }
 
     pub(super) fn check_is_exhausted(&self) -> bool {
@@ -299,7 +304,7 @@ impl Engine {
     }
 
     /// A block whose span could not be read.
-    fn feed_alone(&mut self, actions: &mut Vec<Action>) -> bool {
+    pub(super) fn feed_alone(&mut self, actions: &mut Vec<Action>) -> bool {
         let Some(block) = self.check.alone.front().copied() else { return false };
         let began = self.read_alone(block, actions);
         if began {
@@ -321,7 +326,7 @@ impl Engine {
     }
 
     /// What follows a stage whose blocks are all done. False when the check is over.
-    fn next_stage(&mut self, now: Now, actions: &mut Vec<Action>) -> bool {
+    pub(super) fn next_stage(&mut self, now: Now, actions: &mut Vec<Action>) -> bool {
         let (from, to) = self.check.window;
         match self.check.stage {
             CheckStage::SurveyWindow => {
@@ -367,7 +372,7 @@ impl Engine {
     }
 
     /// The saved ledger does not hold: everything that was judged by it is forgotten, and the tags are heard instead.
-    fn distrust_saved(&mut self, why: String, actions: &mut Vec<Action>) {
+    pub(super) fn distrust_saved(&mut self, why: String, actions: &mut Vec<Action>) {
         actions.push(Action::Record(Record::StateDistrusted { why }));
         let mut check = Check::plan(&self.geometry, &self.schedule, None, &self.settings);
         check.stop_asked = self.check.stop_asked;
@@ -454,7 +459,7 @@ impl Engine {
         self.open_epoch(why);
     }
 
-    fn judgement(
+    pub(super) fn judgement(
         &self,
         now: Now,
         verdict: Overall,
@@ -567,6 +572,9 @@ impl Engine {
 
     /// A block of the check with a broken promise, diagnosed.
     pub(super) fn found_in_check(&mut self, mut finding: Finding) {
+        if self.patrols() {
+            return self.keep_untold(finding);
+        }
         // Remembered once it is told: a check that starts over from the tags finds it again.
         finding.known = self.known.contains(&finding.key());
         self.check.counts.findings += 1;

@@ -24,7 +24,7 @@ use crate::vocabulary::{Block, Now};
 const LOOKS: u64 = 4;
 
 /// How long a save may still take once somebody has asked twice to stop: a person waits as long.
-const HURRIED_NS: u64 = 5_000_000_000;
+pub(super) const HURRIED_NS: u64 = 5_000_000_000;
 
 /// Stands for what an I/O that does not return has read, so that a read error of the same block, later, is not taken
 /// for something that was reported before.
@@ -56,10 +56,11 @@ impl Engine {
         let Some(before) = now.mono_ns.checked_sub(deadline) else { return };
         let overdue: Vec<OpId> = self.ops.overdue(before).collect();
         for op in overdue {
-            let operation = self.ops.get_mut(op);
-            operation.stuck = true;
+            self.ops.get_mut(op).stuck = true;
+            let operation = self.ops.get(op);
             let what = in_a_word(operation.stage);
-            let (block, age, occasion) = (place(operation), now.mono_ns - operation.since, occasion(&operation.task));
+            let (block, age) = (place(operation), now.mono_ns - operation.since);
+            let occasion = self.occasion(&operation.task);
             self.report_stuck(now, what, Some(block), age, occasion, actions);
         }
         self.watch_spans(now, before, actions);
@@ -147,6 +148,17 @@ impl Engine {
         })
     }
 
+    /// On what occasion something is met.
+    pub(super) fn occasion(&self, task: &Task) -> Occasion {
+        match task {
+            Task::ReadBack { .. } => Occasion::ReadBack,
+            Task::Write { .. } => Occasion::BeforeOverwrite,
+            Task::Scan => Occasion::Scan,
+            Task::Judge | Task::Survey | Task::Evidence(_) if self.patrols() => Occasion::Patrol,
+            Task::Judge | Task::Survey | Task::Evidence(_) => Occasion::Check,
+        }
+    }
+
     /// Seconds from then to this step.
     pub(super) fn age_s(&self, since: u64) -> f64 {
         self.ops.clock.saturating_sub(since) as f64 / 1e9
@@ -176,7 +188,7 @@ impl Engine {
         // A check ends, and says so; it does nothing else.
         match self.settings.mode {
             Mode::Check => self.stop(Outcome::Incomplete),
-            Mode::BurnIn | Mode::Powercut => self.act_on_finding(),
+            Mode::BurnIn | Mode::Powercut | Mode::Patrol => self.act_on_finding(),
         }
     }
 
@@ -185,7 +197,7 @@ impl Engine {
         let (first, last, seconds) = (span.first(), span.last(), age_ns as f64 / 1e9);
         let detail = format!("stuck: the read of blocks {first} to {last} has not returned for {seconds:.1} s");
         let place = (first, self.geometry.offset_of(first));
-        let finding = self.stuck_finding(now, place, None, detail, Occasion::Check);
+        let finding = self.stuck_finding(now, place, None, detail, self.occasion(&Task::Judge));
         actions.push(Action::Report(Box::new(finding), None));
         self.new_findings += 1;
     }
@@ -235,13 +247,4 @@ fn place(operation: &Operation) -> Block {
 
 fn in_a_word(stage: Stage) -> &'static str {
     if stage == Stage::Writing { "write" } else { "read" }
-}
-
-pub(super) fn occasion(task: &Task) -> Occasion {
-    match task {
-        Task::ReadBack { .. } => Occasion::ReadBack,
-        Task::Write { .. } => Occasion::BeforeOverwrite,
-        Task::Scan => Occasion::Scan,
-        Task::Judge | Task::Survey | Task::Evidence(_) => Occasion::Check,
-    }
 }

@@ -9,8 +9,9 @@ use super::check::Check;
 use super::event::{Command, Event, Fault, Fired, OpId, Reason};
 use super::known::Known;
 use super::operations::{Operations, Stage};
+use super::patrol::Patrol;
 use super::saves::Saves;
-use super::settings::{FlushEvery, OnFinding, Settings};
+use super::settings::{FlushEvery, Mode, OnFinding, Settings};
 use super::spans::Spans;
 use super::trigger::Trigger;
 use crate::ledger::{Ledger, Recovered};
@@ -58,6 +59,8 @@ pub struct Engine {
     pub(super) spans: Spans,
     pub(super) check: Check,
     pub(super) recovered: Recovered,
+    /// Where a patrol stands; of other modes it stands still.
+    pub(super) patrol: Patrol,
     /// The living ledger, from the first epoch on.
     pub(super) ledger: Option<Ledger>,
     pub(super) saves: Saves,
@@ -125,10 +128,12 @@ impl Engine {
     #[must_use]
     pub fn new(startup: Startup, settings: Settings) -> Self {
         assert!(settings.queue_depth > 0, "a queue has at least one place");
-        let Startup { geometry, run, saved, known, nonce_seed } = startup;
+        let Startup { geometry, run, saved, known, position, nonce_seed } = startup;
         let schedule = Schedule::new(&geometry, run);
         let saved = saved.filter(|_| !settings.ignore_state);
-        let check = Check::plan(&geometry, &schedule, saved.as_ref(), &settings);
+        let patrol = Patrol::plan(&geometry, run, saved.as_ref(), position, &settings);
+        let believed = patrol.believes(saved.as_ref());
+        let check = Check::plan(&geometry, &schedule, believed, &settings);
         let recovered = match saved {
             Some(saved) => Recovered::from_saved(schedule, saved),
             None => Recovered::rebuilt(schedule, settings.promise, None, &crate::ledger::Attestation::default()),
@@ -148,6 +153,7 @@ impl Engine {
             saves: Saves::default(),
             next: recovered.durable(),
             recovered,
+            patrol,
             ledger: None,
             ready: BinaryHeap::new(),
             inherited: Seq(0),
@@ -230,7 +236,12 @@ impl Engine {
         };
         let running = matches!(self.phase, Phase::Running);
         let while_running = [Some(self.write_not_before), flush, self.saves.due_at()].map(|at| at.filter(|_| running));
-        while_running.into_iter().chain([self.saves.retry_at(), deadline]).flatten().filter(later).min()
+        while_running
+            .into_iter()
+            .chain([self.saves.retry_at(), deadline, self.patrol_wake()])
+            .flatten()
+            .filter(later)
+            .min()
     }
 
     fn absorb(&mut self, now: Now, event: &Event, actions: &mut Vec<Action>) {
@@ -245,6 +256,7 @@ impl Engine {
             Event::SurveyedSpan(span, claims) => self.span_surveyed(*span, claims),
             Event::Flushed(result) => self.flushed(now, result, actions),
             Event::Saved(number, result) => self.saved(now, *number, result, actions),
+            Event::PositionSaved(result) => self.position_saved(now, result, actions),
             Event::Fired(fired) => self.fired(fired, actions),
             Event::Command(command) => self.command(now, command, actions),
         }
@@ -269,6 +281,7 @@ impl Engine {
         }
         self.submit_rereads(actions);
         match &self.phase {
+            Phase::Checking if self.settings.mode == Mode::Patrol => self.advance_patrol(now, actions),
             Phase::Checking => self.advance_check(now, actions),
             Phase::Opening { .. } => self.advance_opening(now, actions),
             Phase::Running => {
@@ -342,6 +355,7 @@ impl Engine {
             ..settings.clone()
         };
         self.write_not_before = 0;
+        self.patrol.change_pace(settings);
     }
 
     /// Ends the run cleanly as soon as nothing is in the way.
@@ -477,6 +491,7 @@ impl Engine {
             _ => Outcome::Kept,
         };
         match &self.ledger {
+            None if self.patrols() => self.end_patrol_now(now, actions),
             None if matches!(self.phase, Phase::Checking) && self.check.found_all() => {
                 self.check.stop_asked = true;
                 self.conclude_stopped(now, actions);

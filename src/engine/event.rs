@@ -36,6 +36,8 @@ pub enum Event {
     Flushed(Result<(), Fault>),
     /// The checkpoint of this number is durable, or is not.
     Saved(u64, Result<(), Fault>),
+    /// The position of the patrol is durable, or is not.
+    PositionSaved(Result<(), Fault>),
     /// The trigger's command has ended, one way or another.
     Fired(Fired),
     /// Somebody wants something.

@@ -14,6 +14,7 @@ mod event;
 mod holders;
 mod known;
 mod operations;
+mod patrol;
 mod reads;
 mod route;
 mod saves;
@@ -30,10 +31,11 @@ mod writes;
 pub use action::{Action, Outcome, Record};
 pub use engine::Engine;
 pub use event::{Command, Event, Fault, Fired, OpId, Reason, SpanId};
+pub use patrol::PatrolStatus;
 pub use settings::{FlushEvery, Mode, OnFinding, OnStart, Settings, Then, TriggerIo};
 pub use status::{Status, StuckIo};
 
-use crate::ledger::Checkpoint;
+use crate::ledger::{Checkpoint, Position};
 use crate::report::FindingKey;
 use crate::vocabulary::{Geometry, RunId};
 
@@ -48,6 +50,8 @@ pub struct Startup {
     pub saved: Option<Checkpoint>,
     /// Findings that were reported before, oldest first.
     pub known: Vec<FindingKey>,
+    /// Where the last patrol stopped, if there was one.
+    pub position: Option<Position>,
     /// Chance, as an argument: nonces are derived from it. Fresh at each start.
     pub nonce_seed: u64,
 }

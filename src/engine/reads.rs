@@ -2,7 +2,6 @@
 
 use super::action::Action;
 use super::check::outrun_in_words;
-use super::deadline::occasion;
 use super::engine::{Engine, Phase};
 use super::event::{Fault, OpId};
 use super::operations::{Stage, Task};
@@ -237,7 +236,14 @@ impl Engine {
         }
         let mut finding = self.finding(now, op, &triage.diagnosis(), triage.confirmed);
         if matches!(self.phase, Phase::Checking) {
-            self.found_in_check(finding);
+            match self.patrols() {
+                true => {
+                    // Where a home was read, the buffer has that; and nothing where only a span was.
+                    let read = triage.home.is_none() && triage.rereads() > 0;
+                    self.found_in_patrol(finding, read.then_some(op), actions);
+                }
+                false => self.found_in_check(finding),
+            }
             return self.ops.finish(op);
         }
         finding.known = !self.known.remember(finding.key());
@@ -326,7 +332,7 @@ impl Engine {
             home: broken.and_then(|broken| broken.home),
             confirmed,
             errno: diagnosis.fault.as_ref().and_then(errno_of),
-            occasion: occasion(&operation.task),
+            occasion: self.occasion(&operation.task),
             reads: diagnosis.reads.clone(),
             cuts: self.cuts(),
             contents: broken.map_or(0, |broken| broken.contents),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::schedule::Pace;
 use crate::vocabulary::Promise;
 
 /// What the daemon is there for.
@@ -14,6 +15,8 @@ pub enum Mode {
     Powercut,
     /// Judge the whole region once and change nothing.
     Check,
+    /// Judge the whole region, pass after pass at a pace, going on where the last patrol stopped; write nothing to it.
+    Patrol,
 }
 
 /// When a flush is submitted. Only `promise = "flush"` needs flushes.
@@ -101,7 +104,10 @@ pub struct Settings {
     pub on_finding: OnFinding,
     /// Bytes written a second at the most.
     pub rate: Option<u64>,
-    /// Stop cleanly once so many more passes are written and read back.
+    /// How fast a patrol reads.
+    pub patrol: Pace,
+    /// Stop cleanly once so many more passes are written and read back; of a patrol, once so many more are ended. A patrol
+    /// without a pace ends after one where nothing is said.
     pub passes: Option<u64>,
     /// Do not use the saved ledger: judge from the tags alone.
     pub ignore_state: bool,
@@ -130,6 +136,7 @@ impl Default for Settings {
             on_start: OnStart::AfterCut,
             on_finding: OnFinding::Stop,
             rate: None,
+            patrol: Pace::default(),
             passes: None,
             ignore_state: false,
             trigger_writes: None,

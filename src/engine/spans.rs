@@ -285,7 +285,7 @@ impl Engine {
         if blocked && !ends && self.nothing_but_stuck() && self.tell_hung_spans(now, actions) {
             match self.settings.mode {
                 Mode::Check => self.stop(Outcome::Incomplete),
-                Mode::BurnIn | Mode::Powercut => self.act_on_finding(),
+                Mode::BurnIn | Mode::Powercut | Mode::Patrol => self.act_on_finding(),
             }
         }
     }

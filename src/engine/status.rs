@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::engine::{Engine, Goal, Phase};
+use super::patrol::PatrolStatus;
 use super::settings::Mode;
 use crate::ledger::{Ledger, State};
 use crate::report::{BlockCounts, ByteCounts};
@@ -57,6 +58,9 @@ pub struct Status {
     pub stuck_save_s: Option<f64>,
     /// Writes sealed as part of the pass, of N.
     pub blocks: u64,
+    /// Of a patrol.
+    #[serde(default)]
+    pub patrol: Option<PatrolStatus>,
 }
 
 /// An I/O past its deadline.
@@ -94,7 +98,7 @@ impl Engine {
         let checking = matches!(self.phase, Phase::Checking);
         Status {
             phase: self.phase_in_words(),
-            pass,
+            pass: if self.patrols() { self.patrol.pass() } else { pass },
             progress: if checking { self.check.progress(&self.schedule) } else { running },
             durable: ledger.map_or(self.recovered.durable(), Ledger::durable),
             next: self.next,
@@ -113,13 +117,20 @@ impl Engine {
             failed_writes: self.failed_writes,
             stuck: self.ops.stuck() + self.spans.stuck() + u32::from(self.flush_stuck),
             oldest_stuck: self.oldest_stuck(),
-            stuck_save_s: self.saves.stuck().map(|(_, since)| self.age_s(since)),
+            stuck_save_s: {
+                let position = self.patrol.stuck_save_since(self.ops.clock, self.settings.deadline_ns);
+                self.saves.stuck().map(|(_, since)| since).or(position).map(|since| self.age_s(since))
+            },
             blocks: self.schedule.blocks(),
+            patrol: self.patrols().then(|| self.patrol.status(self.ops.clock, self.patrol_at())),
         }
     }
 
     fn phase_in_words(&self) -> String {
         let phase = match &self.phase {
+            Phase::Checking if self.patrols() && self.check.stop_asked => "draining to stop",
+            Phase::Checking if self.patrols() && self.paused => "paused",
+            Phase::Checking if self.patrol_judges() => "patrolling",
             Phase::Checking => self.check.stage_in_words(),
             Phase::Opening { .. } => "beginning an epoch",
             Phase::Running if self.paused => "paused",

@@ -2,6 +2,7 @@
 
 mod checks;
 mod doubts;
+mod patrols;
 mod resets;
 mod spans;
 mod triggers;
@@ -53,6 +54,10 @@ struct Bench {
     hung: Vec<Event>,
     records: Vec<super::Record>,
     fired: u32,
+    /// Blocks that were read, alone or in a span.
+    read: Vec<Block>,
+    /// Of a patrol, as they were saved.
+    positions: Vec<crate::ledger::Position>,
     /// The disk as it is left by the next command, which cuts its power.
     after_command: Option<BTreeMap<Block, Vec<u8>>>,
 }
@@ -70,7 +75,25 @@ impl Bench {
     fn restart(blocks: u64, settings: Settings, slot: Checkpoint, disk: BTreeMap<Block, Vec<u8>>) -> Self {
         let saved = Some(Checkpoint::decode(slot.number, &slot.encode()).unwrap());
         let geometry = geometry(blocks);
-        let startup = Startup { geometry, run: RUN, saved, known: Vec::new(), nonce_seed: slot.number };
+        let startup = Startup { geometry, run: RUN, saved, known: Vec::new(), position: None, nonce_seed: slot.number };
+        Self::of(startup, settings, slot, disk)
+    }
+
+    fn patrol(
+        blocks: u64,
+        settings: Settings,
+        slot: Checkpoint,
+        disk: BTreeMap<Block, Vec<u8>>,
+        position: Option<crate::ledger::Position>,
+    ) -> Self {
+        let saved = Some(slot.clone());
+        let nonce_seed = slot.number;
+        let startup = Startup { geometry: geometry(blocks), run: RUN, saved, known: Vec::new(), position, nonce_seed };
+        Self::of(startup, settings, slot, disk)
+    }
+
+    fn of(startup: Startup, settings: Settings, slot: Checkpoint, disk: BTreeMap<Block, Vec<u8>>) -> Self {
+        let geometry = startup.geometry;
         let engine = Engine::new(startup, settings);
         let buffers = vec![vec![0; 4096]; engine.operations() as usize];
         Bench {
@@ -94,6 +117,8 @@ impl Bench {
             hung: Vec::new(),
             records: Vec::new(),
             fired: 0,
+            read: Vec::new(),
+            positions: Vec::new(),
             after_command: None,
         }
     }
@@ -119,6 +144,11 @@ impl Bench {
 
     fn act(&mut self, action: Action) -> Option<Outcome> {
         let buffer = |op: OpId| op.0 as usize;
+        match &action {
+            Action::Read(_, block) => self.read.push(*block),
+            Action::ReadSpan(_, span) => self.read.extend(span.blocks()),
+            _ => {}
+        }
         let event = match action {
             Action::Seal(op, block, claim) => {
                 self.inspector.sealer().seal(block, &claim, &mut self.buffers[buffer(op)]);
@@ -183,6 +213,10 @@ impl Bench {
             Action::Save(checkpoint) => {
                 self.slot = *checkpoint;
                 Event::Saved(self.slot.number, Ok(()))
+            }
+            Action::SavePosition(position) => {
+                self.positions.push(*position);
+                Event::PositionSaved(if self.fail_saves { Err(io_error()) } else { Ok(()) })
             }
             Action::Fire(_) => {
                 self.fired += 1;

@@ -3,7 +3,7 @@
 use super::action::{Action, Outcome, Record};
 use super::engine::{Engine, Goal, Phase};
 use super::event::{Fault, Reason};
-use super::settings::{Then, TriggerIo};
+use super::settings::{Mode, Then, TriggerIo};
 use crate::vocabulary::Now;
 
 /// Tries of the trigger's save. If none is durable the command does not run.
@@ -190,6 +190,10 @@ impl Engine {
         // flush, proves anything, and nothing that is read is held against the disk.
         if let Some(ledger) = self.ledger.as_mut().filter(|_| self.settings.trigger_command) {
             ledger.distrust_window();
+        }
+        // A check tells what it met at its end, and begins again after a command; a patrol tells it at once.
+        if self.settings.mode == Mode::Patrol && self.settings.trigger_command {
+            self.check.start_over();
         }
         trigger.record(actions);
         actions.push(Action::Fire(trigger.reason.clone()));

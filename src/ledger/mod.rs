@@ -9,6 +9,7 @@ mod epochs;
 #[allow(clippy::module_inception, reason = "the room is named after the thing in it")]
 mod ledger;
 mod legal;
+mod position;
 mod recovered;
 #[cfg(test)]
 mod tests;
@@ -22,5 +23,6 @@ pub use checkpoint::{Checkpoint, Inconsistent};
 pub use epochs::{Acquaintance, EpochRecord, Epochs, MAX_EPOCHS};
 pub use ledger::{Ledger, MAX_FLUSHES, Totals};
 pub use legal::{FlushRecord, Guarantee, Legal, ProvedBy, Rule, Standing};
+pub use position::{JudgedBy, POSITION_BYTES, Position};
 pub use recovered::{Attestation, Recovered, State};
 pub use window::{MAX_WINDOW, Window, WriteState};

@@ -103,6 +103,8 @@ pub struct Recovered {
     reserved: Option<Seq>,
     /// Empty where the ledger is stale or missing: every epoch is then accepted.
     epochs: Arc<Epochs>,
+    /// Nobody asks in which order writes were lost: what is judged is long past its guarantee.
+    long_past: bool,
 }
 
 impl Recovered {
@@ -118,6 +120,7 @@ impl Recovered {
             reserved: Some(saved.reserved),
             epochs: Arc::new(saved.epochs.clone()),
             saved: Some(saved),
+            long_past: false,
         }
     }
 
@@ -142,7 +145,13 @@ impl Recovered {
             attested: frontier,
             reserved: None,
             epochs: Arc::default(),
+            long_past: false,
         }
+    }
+
+    /// From here on it judges for a patrol: a lost write is just that, whatever was sealed after its guarantee.
+    pub fn judge_what_is_long_past(&mut self) {
+        self.long_past = true;
     }
 
     /// Raises D to what the disk attests to in the newest epoch. What older epochs could prove is contained in its
@@ -205,7 +214,7 @@ impl Recovered {
             seq,
             proved_by: if by_checkpoint { ProvedBy::Checkpoint } else { ProvedBy::Disk },
             flush: current.and_then(|saved| oldest_covering(saved.flushes.iter(), seq)),
-            attested: unverified_after_cut && self.attested.is_some_and(|attested| seq < attested),
+            attested: !self.long_past && unverified_after_cut && self.attested.is_some_and(|attested| seq < attested),
         }
     }
 

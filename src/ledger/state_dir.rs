@@ -1,7 +1,7 @@
 //! The state directory of one target: names, creation, exclusive use, and what must not share a disk with it.
 //!
 //! `<state-dir>/<target>/` holds `ledger.0`, `ledger.1`, `events.jsonl` (and `events.1.jsonl` …), `findings/`,
-//! `QUARANTINE`, `verdict.json`, `control.sock`, `lock`, and `previous/<run id>/` with the state of earlier runs.
+//! `QUARANTINE`, `verdict.json`, `patrol` or `patrol.ended`, `control.sock`, `lock`, and `previous/<run id>/` with the state of earlier runs.
 
 use std::{
     collections::BTreeSet,
@@ -36,6 +36,10 @@ pub mod names {
     pub const CONTROL_SOCKET: &str = "control.sock";
     /// Locked by whoever owns the directory.
     pub const LOCK: &str = "lock";
+    /// Where a patrol stands whose pass is unfinished.
+    pub const POSITION: &str = "patrol";
+    /// Where it stands between two passes.
+    pub const POSITION_ENDED: &str = "patrol.ended";
     /// Directory of the states of earlier runs.
     pub const PREVIOUS: &str = "previous";
 }
@@ -124,6 +128,12 @@ impl Layout {
     #[must_use]
     pub fn verdict(&self) -> PathBuf {
         self.dir.join(names::VERDICT)
+    }
+
+    /// Where the patrol stands: in the midst of a pass, or between two.
+    #[must_use]
+    pub fn position(&self, ended: bool) -> PathBuf {
+        self.dir.join(if ended { names::POSITION_ENDED } else { names::POSITION })
     }
 
     /// The daemon's control socket.

@@ -167,6 +167,7 @@ fn occasion(occasion: Occasion) -> &'static str {
         Occasion::Check => "met in a check",
         Occasion::ReadBack => "met when it was read back behind the writer",
         Occasion::BeforeOverwrite => "met when it was read before being overwritten",
+        Occasion::Patrol => "met on patrol, long after it was written",
         Occasion::Scan => "met while running, in what the start had left unread",
     }
 }

@@ -30,6 +30,8 @@ pub enum Occasion {
     BeforeOverwrite,
     /// While running, of what a start had left unread.
     Scan,
+    /// On patrol: written long ago, and only read.
+    Patrol,
 }
 
 /// What one read of the block showed.

@@ -4,7 +4,10 @@
 //! size of the region; the state is the run's key and nothing else. Does not promise that the random order is
 //! unpredictable to somebody who knows the run id.
 
+mod pacing;
 mod permutation;
+
+pub use pacing::{Pace, Pacer};
 
 use crate::vocabulary::{Block, Geometry, Order, RunId, RunKey, Seq};
 use permutation::Permutation;

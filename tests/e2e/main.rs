@@ -18,6 +18,7 @@ mod ledgers;
 mod main_job;
 mod memory;
 mod no_state;
+mod patrol;
 mod release;
 mod report;
 mod resets;

@@ -61,6 +61,7 @@ fn every_row_of_the_tables_in_the_sources_is_in_the_page() {
         (include_str!("../../src/target/label.rs"), "THE LABEL", 21),
         (include_str!("../../src/ledger/slots.rs"), "THE LEDGER", 11),
         (include_str!("../../src/ledger/checkpoint.rs"), "THE LEDGER", 17),
+        (include_str!("../../src/ledger/position.rs"), "THE POSITION OF A PATROL", 14),
     ];
     for (source, title, count) in tables {
         let (rows, page) = (rows(source), cells(section(title)));

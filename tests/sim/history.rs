@@ -6,6 +6,7 @@ use std::rc::Rc;
 use scrubd::engine::{Command, Engine, Fired, FlushEvery, Mode, OnFinding, Outcome, Reason, Settings, Startup};
 use scrubd::ledger::{Checkpoint, State};
 use scrubd::report::Overall;
+use scrubd::schedule::Pace;
 use scrubd::sim::{Core, Ending, Planned, Random, Script, Slots, World};
 use scrubd::tag::Sealer;
 use scrubd::vocabulary::{Block, Claim, Digest, Epoch, Geometry, Issue, LABEL_AREA, Order, Promise, RunId, Seq};
@@ -162,13 +163,96 @@ impl History<'_> {
                 self.count("copies of a mirror differ");
             }
             self.trouble_the_state();
+            if self.random.chance(300) {
+                self.patrol()?;
+                self.trouble_the_state();
+            }
             if self.random.chance(350) {
                 self.check()?;
             }
         }
         self.world.disk.script.clear();
         self.progress()?;
+        if self.random.chance(500) {
+            self.patrol()?;
+        }
         self.check()
+    }
+
+    /// A patrol, now and then cut short and gone on with, at some pace.
+    fn patrol(&mut self) -> Result<(), String> {
+        for _ in 0..self.random.below(4) {
+            let settings = self.patrol_settings();
+            self.start(&settings)?;
+            if let Some(outcome) = self.part_of_a_patrol()? {
+                self.acceptable(&outcome)?;
+            }
+            self.count("patrol cut short or ended early");
+            self.steps += self.world.steps();
+        }
+        let settings = self.patrol_settings();
+        self.start(&settings)?;
+        let until = self.world.steps() + ENOUGH;
+        match self.world.run(&mut |world| world.steps() > until)? {
+            Ending::Paused => Err(format!("oracle progress: a patrol that does not end: {:?}", self.world.status())),
+            Ending::Exited(Outcome::Broken) if !self.honest => Ok(()),
+            Ending::Exited(Outcome::Kept) => {
+                self.count("patrol ended as it should");
+                Ok(())
+            }
+            // Its position, or an event, could not be saved; or nothing of this run is left to judge by.
+            Ending::Exited(Outcome::StateNotSaved(_)) => Ok(()),
+            Ending::Exited(Outcome::Incomplete) if self.ended_with_nothing_to_say() => Ok(()),
+            Ending::Exited(outcome) => Err(format!("oracle outcome: a patrol ended {outcome:?}")),
+        }
+    }
+
+    fn ended_with_nothing_to_say(&self) -> bool {
+        self.world.judgements.last().is_some_and(|judgement| {
+            // A trigger may have ended it, and what it was at stays open.
+            judgement.verdict == Overall::Incomplete
+        })
+    }
+
+    fn patrol_settings(&mut self) -> Settings {
+        let random = &mut self.random;
+        let size = u64::from(self.plan.world.geometry.block_size);
+        let pace = Pace {
+            rate: random.chance(400).then(|| size * random.pick(&[1, 100, 10_000])),
+            pass_ns: random.chance(400).then(|| random.pick(&[1_000_000, 60_000_000_000, 14 * 86_400_000_000_000])),
+        };
+        let passes = Some(1 + random.below(2));
+        Settings { mode: Mode::Patrol, trigger_writes: None, patrol: pace, passes, ..self.plan.settings.clone() }
+    }
+
+    fn part_of_a_patrol(&mut self) -> Result<Option<Outcome>, String> {
+        let until = self.world.steps() + self.random.below(4 * self.plan.world.geometry.blocks() + 20);
+        if let Ending::Exited(outcome) = self.world.run(&mut |world| world.steps() >= until)? {
+            return Ok(Some(outcome));
+        }
+        if self.random.chance(400) {
+            self.interfere()?;
+            let until = self.world.steps() + self.random.below(60);
+            if let Ending::Exited(outcome) = self.world.run(&mut |world| world.steps() >= until)? {
+                return Ok(Some(outcome));
+            }
+        }
+        match self.random.below(5) {
+            0 => self.world.kill()?,
+            1 | 2 => {
+                let command = if self.random.chance(700) { Command::Stop } else { Command::StopNow };
+                self.world.command(command)?;
+                let until = self.world.steps() + ENOUGH;
+                return match self.world.run(&mut |world| world.steps() > until)? {
+                    Ending::Exited(outcome) => Ok(Some(outcome)),
+                    Ending::Paused => {
+                        Err(format!("oracle progress: a patrol that does not stop: {:?}", self.world.status()))
+                    }
+                };
+            }
+            _ => self.world.cut_at_random()?,
+        }
+        Ok(None)
     }
 
     fn start(&mut self, settings: &Settings) -> Result<(), String> {
@@ -298,7 +382,8 @@ impl History<'_> {
             }
             _ => {
                 let flush_every = FlushEvery::Bytes(u64::from(self.plan.world.geometry.block_size));
-                let settings = Settings { flush_every, ..self.plan.settings.clone() };
+                let patrol = Pace { rate: None, pass_ns: Some(1_000_000_000) };
+                let settings = Settings { flush_every, patrol, ..self.plan.settings.clone() };
                 self.world.command(Command::Reload(Box::new(settings)))
             }
         }

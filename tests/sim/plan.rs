@@ -96,6 +96,7 @@ fn settings(honest: bool, blocks: u64, size: u64, random: &mut Random) -> Settin
         // Above the slowest save of any pace, a hundred times 100 ms: a save past its deadline ends a run.
         deadline_ns: if honest { 60_000_000_000 } else { random.pick(&[60_000_000_000, 12_000_000_000]) },
         rate: random.chance(100).then_some(1 << 24),
+        patrol: scrubd::schedule::Pace::default(),
         passes: None,
         ignore_state: false,
         trigger_writes: random.chance(200).then(|| 1 + random.below(2 * blocks)),

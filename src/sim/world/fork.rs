@@ -31,6 +31,8 @@ impl World {
             wide: BTreeMap::new(),
             span_count: 0,
             in_save: self.in_save.clone(),
+            position: self.position,
+            position_in_save: self.position_in_save,
             saves: self.saves,
             acknowledged: self.acknowledged,
             known: self.known.clone(),

@@ -20,7 +20,7 @@ use super::random::Random;
 use super::slots::{SaveFate, Slots};
 use super::truth::{Truth, WriteId};
 use crate::engine::{Action, Command, Engine, Event, Fired, Mode, OpId, Outcome, Settings, SpanId, Startup, Status};
-use crate::ledger::Checkpoint;
+use crate::ledger::{Checkpoint, Position};
 use crate::report::{Finding, FindingKey, Judgement};
 use crate::ring::Progress;
 use crate::tag::Inspector;
@@ -99,6 +99,7 @@ enum Pending {
     SpanEnds(SpanId),
     FlushEnds,
     SaveEnds,
+    PositionSaveEnds,
     Deliver(Event),
 }
 
@@ -148,6 +149,10 @@ pub struct World {
     wide: BTreeMap<SpanId, span::WideBuffer>,
     span_count: u32,
     in_save: Option<Saving>,
+    /// Where the last patrol stopped, and the position whose save is in flight. A file that is replaced is the old one or
+    /// the new one.
+    pub position: Option<Position>,
+    position_in_save: Option<Position>,
     saves: u64,
     /// Stamp of the newest save that was acknowledged.
     acknowledged: u64,
@@ -210,6 +215,8 @@ impl World {
             wide: BTreeMap::new(),
             span_count: 0,
             in_save: None,
+            position: None,
+            position_in_save: None,
             saves: 0,
             acknowledged: 0,
             known: BTreeSet::new(),
@@ -266,6 +273,7 @@ impl World {
             run: self.settings.run,
             saved,
             known: self.known.iter().copied().collect(),
+            position: self.position,
             nonce_seed: self.random.word(),
         };
         self.mode = settings.mode;
@@ -405,6 +413,11 @@ impl World {
             if !saving.landed {
                 self.slots.fail(save.unwrap_or(drawn));
             }
+        }
+        if let Some(position) = self.position_in_save.take()
+            && self.random.chance(500)
+        {
+            self.position = Some(position);
         }
         self.pending.clear();
         self.disk.forget_reads();

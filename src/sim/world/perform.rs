@@ -95,10 +95,24 @@ impl World {
                 }
             }
             Pending::SaveEnds => return self.end_save().map(|()| None),
+            Pending::PositionSaveEnds => self.end_position_save(),
         };
         let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.delivery);
         self.later(delay, Pending::Deliver(event));
         Ok(None)
+    }
+
+    /// The directory fails and lies for the position as it does for the ledger; what a lie loses is a little work.
+    fn end_position_save(&mut self) -> Event {
+        let failed = self.disk.script.fault(Struck::Save, self.saves, None) == Some(SimFault::FailedSave);
+        self.saves += 1;
+        match self.position_in_save.take() {
+            Some(_) if failed => Event::PositionSaved(Err(fault(28, "save"))),
+            position => {
+                self.position = position.or(self.position);
+                Event::PositionSaved(Ok(()))
+            }
+        }
     }
 
     fn end_save(&mut self) -> Result<(), String> {
@@ -141,7 +155,7 @@ impl World {
             }
             Event::Flushed(result) => self.truth.told_flushed(result.is_ok()),
             Event::Saved(..) => self.in_save = None,
-            Event::Fired(_) | Event::Command(_) => {}
+            Event::PositionSaved(_) | Event::Fired(_) | Event::Command(_) => {}
         }
         self.show(&Sight::Told(event))
     }
@@ -192,6 +206,13 @@ impl World {
                 self.in_save = Some(Saving { checkpoint: *checkpoint, landed: false, fault });
                 let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.save);
                 self.later(delay + fault.map_or(0, SimFault::lateness), Pending::SaveEnds);
+            }
+            Action::SavePosition(position) => {
+                if self.position_in_save.replace(*position).is_some() {
+                    return Err("two positions are saved at a time".into());
+                }
+                let delay = self.settings.pace.draw(&mut self.random, self.settings.pace.save);
+                self.later(delay, Pending::PositionSaveEnds);
             }
             Action::Report(finding, op) => {
                 let held = op.map(|op| self.buffers.get(op.0 as usize).and_then(|buffer| buffer.holds));

@@ -32,7 +32,7 @@ pub(super) fn takes(what: &Pending) -> Takes {
         Pending::WriteEnds(..) => Takes::Write,
         Pending::ReadEnds(..) | Pending::SpanEnds(_) => Takes::Read,
         Pending::FlushEnds => Takes::Flush,
-        Pending::SaveEnds => Takes::Save,
+        Pending::SaveEnds | Pending::PositionSaveEnds => Takes::Save,
         Pending::Deliver(Event::Sealed(_) | Event::Inspected(..) | Event::Surveyed(..)) => Takes::Work,
         Pending::Deliver(Event::InspectedSpan(..) | Event::SurveyedSpan(..)) => Takes::Work,
         Pending::Deliver(_) => Takes::Delivery,

@@ -67,7 +67,9 @@ impl Watcher for Coverage {
             }
             Sight::Cut { power, mode } => {
                 self.count(if *power { "power cut" } else { "killed" });
-                if !self.wrote && *mode != Mode::Check {
+                if *mode == Mode::Patrol {
+                    self.count("patrol cut");
+                } else if !self.wrote && *mode != Mode::Check {
                     self.count("cut during recovery");
                 }
             }
@@ -104,7 +106,14 @@ impl Watcher for Coverage {
                 }
             }
             Sight::Acted(Action::Fire(_)) => self.count("trigger fired"),
+            Sight::Told(Event::PositionSaved(result)) => {
+                self.count(if result.is_ok() { "position saved" } else { "position not saved" });
+            }
             Sight::Acted(Action::Record(record)) => match record {
+                Record::PatrolBegan { from, .. } => {
+                    self.count(if *from == Block(0) { "patrol from the start" } else { "patrol gone on with" });
+                }
+                Record::PassPatrolled { .. } => self.count("patrol pass ended"),
                 Record::StateDistrusted { .. } => self.count("state distrusted"),
                 Record::ReadFailedBeside { why, .. } if why.starts_with("it has not returned") => {
                     self.count("wide read past its deadline");

@@ -110,7 +110,9 @@ impl Evidence {
 
     /// In a check: exactly the write that must be there, and the knowledge that sufficed.
     fn judge_proof(&self, finding: &Finding, expected: Seq, scene: Scene<'_>) -> Result<(), String> {
-        let Some((known, attested)) = self.known.as_ref().filter(|_| finding.occasion == Occasion::Check) else {
+        let Some((known, attested)) =
+            self.known.as_ref().filter(|_| matches!(finding.occasion, Occasion::Check | Occasion::Patrol))
+        else {
             return Ok(());
         };
         // What does not return is told when it is met, and that may be before the witnesses were heard.
@@ -131,6 +133,11 @@ impl Evidence {
         }
         let out_of_order = known.is_out_of_order(expected, *attested);
         match finding.class {
+            // What a patrol judges is long past its guarantee.
+            Class::Unserializable if finding.occasion == Occasion::Patrol => {
+                Err("on patrol it is a lost write".to_owned())
+            }
+            _ if finding.occasion == Occasion::Patrol => Ok(()),
             Class::LostWrite if out_of_order => Err("a block sealed after its guarantee attests to it".to_owned()),
             Class::Unserializable if !out_of_order => Err("nothing sealed after its guarantee is there".to_owned()),
             _ => Ok(()),
@@ -147,7 +154,8 @@ impl Watcher for Evidence {
                 self.state_was_lost |= !current;
                 self.disturbed = false;
                 self.struck = scene.disk.script.struck().len();
-                let check = settings.mode == Mode::Check && !settings.ignore_state && *current;
+                let reads = matches!(settings.mode, Mode::Check | Mode::Patrol);
+                let check = reads && !settings.ignore_state && *current;
                 self.known = loaded.filter(|_| check).map(|loaded| {
                     (Knowledge::at_check(loaded, scene, self.state_was_lost), witnesses(loaded, scene).1)
                 });

@@ -2,14 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use scrubd::engine::{Action, Event, Mode, OpId};
+use scrubd::engine::{Action, Event, Mode, OpId, Record};
 use scrubd::ledger::State;
-use scrubd::report::{Finding, Overall};
+use scrubd::report::{BlockCounts, Finding, Judgement, Overall};
 use scrubd::sim::{Origin, Scene, Sight, Watcher};
 use scrubd::tag::Class;
 use scrubd::vocabulary::Block;
 
 use super::knowledge::{Knowledge, rotted_since};
+
+/// Whether every block of the region is spoken of.
+fn is_whole(judgement: &Judgement) -> bool {
+    let BlockCounts { total, intact, rolled_back, interrupted, unwritten, findings } = judgement.blocks;
+    intact + rolled_back + interrupted + unwritten + findings == total
+}
 
 #[derive(Default)]
 pub struct NoMiss {
@@ -23,6 +29,9 @@ pub struct NoMiss {
     shown: BTreeMap<Block, Vec<Origin>>,
     changed: BTreeSet<Block>,
     ignored: bool,
+    patrols: bool,
+    /// The first block that this patrol judges in its pass.
+    from: u64,
     /// Faults that had struck when the check began.
     struck: usize,
 }
@@ -38,7 +47,8 @@ impl Watcher for NoMiss {
                 self.changed.clear();
                 self.struck = scene.disk.script.struck().len();
                 self.ignored = settings.ignore_state;
-                let checks = settings.mode == Mode::Check;
+                let checks = matches!(settings.mode, Mode::Check | Mode::Patrol);
+                (self.patrols, self.from) = (settings.mode == Mode::Patrol, 0);
                 let known = |loaded| Knowledge::at_check(loaded, scene, self.state_was_lost);
                 self.knowledge = match *loaded {
                     _ if checks && self.ignored => Some(Knowledge::by_tags_alone(settings.promise, scene)),
@@ -59,6 +69,11 @@ impl Watcher for NoMiss {
             Sight::Garbled(block) => {
                 self.garbled.insert(*block);
             }
+            // A patrol that goes on answers for what it judges from there, and what it tells was told when it was met.
+            Sight::Acted(Action::Record(Record::PatrolBegan { from, .. })) => self.from = from.0,
+            // What it has seen before power was lost may be gone now.
+            Sight::Blip if self.patrols => self.from = scene.disk.blocks(),
+            Sight::Acted(Action::Judged(judgement)) if self.patrols && !is_whole(judgement) => {}
             Sight::Acted(Action::Judged(judgement)) if judgement.verdict != Overall::Incomplete => {
                 let Some(knowledge) = &self.knowledge else { return Ok(()) };
                 // A read that did not show what is there may have hidden a witness.
@@ -76,7 +91,7 @@ impl Watcher for NoMiss {
                 }
                 let found: BTreeMap<Block, &Finding> =
                     judgement.findings.iter().map(|finding| (finding.block, finding)).collect();
-                for block in (0..scene.disk.blocks()).map(Block) {
+                for block in (self.from..scene.disk.blocks()).map(Block) {
                     let Some(mut names) = knowledge.must_be_found(block, scene) else { continue };
                     // The witness may have been heard after all, and then more was known.
                     names.extend(full.must_be_found(block, scene).into_iter().flatten());
