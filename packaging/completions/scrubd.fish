@@ -66,7 +66,7 @@ complete -c scrubd -n "__fish_scrubd_using_subcommand release" -l confirm -d 'Sa
 complete -c scrubd -n "__fish_scrubd_using_subcommand release" -l json -d 'Print JSON'
 complete -c scrubd -n "__fish_scrubd_using_subcommand release" -s h -l help -d 'Print help'
 complete -c scrubd -n "__fish_scrubd_using_subcommand release" -s V -l version -d 'Print version'
-complete -c scrubd -n "__fish_scrubd_using_subcommand run" -l passes -d 'Stop cleanly once N more passes are written and read back' -r
+complete -c scrubd -n "__fish_scrubd_using_subcommand run" -l passes -d 'Stop cleanly once N more passes are written and read back; on patrol, once N passes are ended' -r
 complete -c scrubd -n "__fish_scrubd_using_subcommand run" -l duration -d 'Stop cleanly after this time, such as 90s or 12h' -r
 complete -c scrubd -n "__fish_scrubd_using_subcommand run" -l config -d 'Read this file instead of /etc/scrubd/scrubd.toml and /etc/scrubd/conf.d' -r -F
 complete -c scrubd -n "__fish_scrubd_using_subcommand run" -l file -d 'Test this file, without a configuration' -r -F

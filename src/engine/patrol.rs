@@ -164,7 +164,10 @@ impl Patrol {
         self.position.pass
     }
 
-    pub(super) fn status(&self, clock: u64, next: u64) -> PatrolStatus {
+    /// `most_blocks`: of one read, by which it may be ahead and yet on time.
+    pub(super) fn status(&self, clock: u64, next: u64, most_blocks: u32) -> PatrolStatus {
+        let lag = |next| self.pacer.lag_ns(clock, next);
+        let at_most_on_time = lag(next.saturating_sub(u64::from(most_blocks))).map(|lag| lag.min(0));
         let Position { began_wall_ns, ended_wall_ns, .. } = self.position;
         let seconds = |ns: i128| ns as f64 / 1e9;
         PatrolStatus {
@@ -173,7 +176,7 @@ impl Patrol {
             ended_wall_ns: (ended_wall_ns > 0).then_some(ended_wall_ns),
             rate: self.pacer.pace().rate,
             pass_time_s: self.pacer.pace().pass_ns.map(|ns| seconds(ns.into())),
-            lag_s: self.pacer.lag_ns(clock, next).filter(|_| self.begun).map(seconds),
+            lag_s: lag(next).max(at_most_on_time).filter(|_| self.begun).map(seconds),
         }
     }
 }

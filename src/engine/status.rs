@@ -122,7 +122,9 @@ impl Engine {
                 self.saves.stuck().map(|(_, since)| since).or(position).map(|since| self.age_s(since))
             },
             blocks: self.schedule.blocks(),
-            patrol: self.patrols().then(|| self.patrol.status(self.ops.clock, self.patrol_at())),
+            patrol: self
+                .patrols()
+                .then(|| self.patrol.status(self.ops.clock, self.patrol_at(), self.spans.most_blocks())),
         }
     }
 

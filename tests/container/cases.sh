@@ -299,6 +299,130 @@ case_an_upgrade_while_it_runs_leaves_it_running() {
     c systemctl reload scrubd@bay3
 }
 
+# Patrol. The units are those of another template: state_of and its friends take a name of scrubd@ alone.
+patrol_of() { c systemctl show -P "$1" scrubd-patrol@bay3.service; }
+patrol_is() { [ "$(patrol_of "$1")" = "$2" ] || { c systemctl status --no-pager -l scrubd-patrol@bay3.service; return 1; }; }
+patrol_said() { c journalctl --no-pager -o cat -u scrubd-patrol@bay3 | grep -F -e "$1"; }
+
+case_the_shipped_patrol_unit_is_rated_1_2_or_better() {
+    local rating
+    rating=$(c systemd-analyze security --offline=true --no-pager scrubd-patrol@bay3.service |
+        sed -n 's/.*exposure level.*: \([0-9.]*\) .*/\1/p')
+    echo "rated $rating"
+    awk -v rating="$rating" 'BEGIN { exit !(rating != "" && rating <= 1.2) }'
+}
+
+case_a_patrol_is_skipped_while_the_target_is_being_written_and_that_is_no_failure() {
+    is bay3 ActiveState active
+    drop_in scrubd-patrol@bay3 device <<-END
+	[Service]
+	DeviceAllow=$loop r
+	RestartSec=200ms
+	END
+    c systemctl start scrubd-patrol@bay3.service
+    patrol_is ActiveState inactive
+    patrol_is Result exec-condition
+    patrol_said 'scrubd@bay3.service is at it: no patrol now'
+    is bay3 ActiveState active
+}
+
+case_a_patrol_reads_every_block_on_a_device_that_it_cannot_write_and_ends() {
+    local before after
+    until_true eval 'state_of bay3 StatusText | has "pass [1-9]"'
+    c systemctl stop scrubd@bay3
+    is bay3 Result success
+    before=$(sha256sum <"$root.disk")
+    config_bay3 'rate = "off"'
+    c systemctl start scrubd-patrol@bay3.service
+    until_true eval '[ "$(patrol_of ActiveState)" = inactive ]'
+    patrol_is Result success
+    patrol_said 'patrol pass 0 is ended'
+    patrol_said 'verdict: intact'
+    sync "$root.disk"
+    after=$(sha256sum <"$root.disk")
+    [ "$before" = "$after" ]
+}
+
+case_a_patrol_begun_by_its_timer_goes_on_after_a_reboot_where_it_stopped() {
+    fails c systemctl is-enabled scrubd-patrol@bay3.timer
+    # 47 MiB in a minute and a half.
+    config_bay3 'patrol.rate = "512KiB"'
+    mkdir -p "$root/etc/systemd/system/scrubd-patrol@.timer.d" "$root/etc/systemd/system/scrubd-patrol-resume@.timer.d"
+    # Now instead of once a month, and without the waits.
+    printf '[Timer]\nOnCalendar=\nOnActiveSec=1s\nRandomizedDelaySec=0\nAccuracySec=1s\n' \
+        >"$root/etc/systemd/system/scrubd-patrol@.timer.d/test.conf"
+    printf '[Timer]\nOnBootSec=\nOnBootSec=6s\nRandomizedDelaySec=0\nAccuracySec=1s\n' \
+        >"$root/etc/systemd/system/scrubd-patrol-resume@.timer.d/test.conf"
+    c systemctl daemon-reload
+    c systemctl enable --now scrubd-patrol@bay3.timer
+    until_true eval '[ "$(patrol_of ActiveState)" = active ]'
+    until_true eval 'patrol_of StatusText | has "^patrolling: pass 1, [1-9]"'
+    patrol_of StatusText
+    fails c systemctl start scrubd@bay3
+    is bay3 ExecMainStatus 75
+    c systemctl stop scrubd@bay3
+    fresh bay3
+    # Off with the first timer: what starts it after the boot is the other one.
+    printf '[Timer]\nOnCalendar=\nOnCalendar=monthly\nRandomizedDelaySec=0\n' \
+        >"$root/etc/systemd/system/scrubd-patrol@.timer.d/test.conf"
+    reboot
+    until_true eval '[ "$(patrol_of ActiveState)" = active ]'
+    until_true patrol_said 'patrol pass 1 goes on at block'
+    fails c journalctl --no-pager -b -o cat -u scrubd-patrol@bay3 --grep 'patrol pass 1 begins'
+    # A quicker pace is taken over by the running patrol.
+    config_bay3 'patrol.rate = "off"'
+    c systemctl reload scrubd-patrol@bay3.service
+    until_true eval '[ "$(patrol_of ActiveState)" = inactive ]'
+    patrol_is Result success
+    patrol_said 'patrol pass 1 is ended'
+    c systemctl disable --now scrubd-patrol@bay3.timer
+    c test -e /var/lib/scrubd/bay3/patrol.ended
+    fails c test -e /var/lib/scrubd/bay3/patrol
+}
+
+case_a_patrol_that_was_ended_does_not_begin_again_at_boot() {
+    c systemctl enable scrubd-patrol@bay3.timer
+    reboot
+    c systemctl is-active scrubd-patrol@bay3.timer
+    fails c systemctl is-active scrubd-patrol-resume@bay3.timer
+    [ "$(c systemctl show -P ConditionResult scrubd-patrol-resume@bay3.timer)" = no ]
+    c systemctl disable --now scrubd-patrol@bay3.timer
+}
+
+case_a_patrol_that_crashes_is_started_again_and_goes_on() {
+    local before
+    config_bay3 'patrol.rate = "512KiB"'
+    c systemctl reset-failed scrubd-patrol@bay3.service || true
+    c systemctl start scrubd-patrol@bay3.service
+    until_true c test -e /var/lib/scrubd/bay3/patrol
+    before=$(patrol_of NRestarts)
+    c systemctl kill -s KILL --kill-whom=main scrubd-patrol@bay3.service
+    until_true eval "[ \"\$(patrol_of NRestarts)\" -gt $before ]"
+    until_true patrol_said 'patrol pass 2 goes on at block'
+    c systemctl stop scrubd-patrol@bay3.service
+    patrol_is Result success
+}
+
+case_a_patrol_that_finds_damage_ends_with_65_and_is_latched() {
+    c dd if=/dev/urandom of="$loop" bs=512 count=4 seek=$((40 * 2048 + 1000)) oflag=direct conv=notrunc
+    config_bay3
+    c systemctl start scrubd-patrol@bay3.service || true
+    until_true eval '[ "$(patrol_of ActiveState)" = failed ]'
+    patrol_is ExecMainStatus 65
+    patrol_is NRestarts 0
+    c journalctl --no-pager -x -u scrubd-patrol@bay3 SCRUBD_CLASS=corrupt | has 'A promise was broken: corrupt at block'
+    c test -e /var/lib/scrubd/bay3/QUARANTINE
+    c systemctl reset-failed scrubd-patrol@bay3.service
+    fails c systemctl start scrubd-patrol@bay3.service
+    patrol_is AssertResult no
+    fails c systemctl start scrubd@bay3
+    is bay3 AssertResult no
+    c scrubd quarantine clear bay3
+    # A burn-in writes over it.
+    start_bay3
+    until_true eval 'state_of bay3 StatusText | has "^writing"'
+}
+
 case_a_finding_ends_with_65_and_is_not_started_again() {
     c systemctl stop scrubd@bay3
     # Behind the label, in the middle of a block, past the page cache of nobody.

@@ -1,8 +1,8 @@
 //! All mutants, what is wrong with each, and who must notice.
 
 use scrubd::engine::{Action, Command, Event, Mode};
-use scrubd::ledger::{Epochs, Window};
-use scrubd::report::Overall;
+use scrubd::ledger::{Epochs, JudgedBy, Position, Window};
+use scrubd::report::{Occasion, Overall};
 use scrubd::sim::{At, Fault, Planned};
 use scrubd::tag::{Claims, Class, Verdict};
 use scrubd::vocabulary::{Block, Epoch, Promise, Seq};
@@ -38,7 +38,54 @@ pub fn all() -> Vec<Suspect> {
     all.extend(beginnings());
     all.extend(verifiers());
     all.extend(telling());
+    all.extend(patrols());
     all
+}
+
+fn patrols() -> Vec<Suspect> {
+    let saving = |change: fn(&mut Position)| {
+        acting(move |action| match action {
+            Action::SavePosition(mut position) => {
+                change(&mut position);
+                Action::SavePosition(position)
+            }
+            other => other,
+        })
+    };
+    vec![
+        wrong("a patrol whose position runs ahead", &["patrol_position"], move || {
+            saving(|position| {
+                if position.next.0 < position.counts.total {
+                    (position.next, position.counts.intact) = (Block(position.next.0 + 1), position.counts.intact + 1);
+                }
+            })
+        }),
+        wrong("a patrol that goes on although the target was written to", &["patrol_position"], || {
+            starting(|startup, _| {
+                if let Some(position) = &mut startup.position {
+                    position.judged_by = JudgedBy::of(startup.saved.as_ref());
+                }
+            })
+        }),
+        wrong("a patrol whose losses are called unserializable", &["evidence"], || {
+            acting(|action| match action {
+                Action::Report(mut finding, op)
+                    if finding.occasion == Occasion::Patrol && finding.class == Class::LostWrite =>
+                {
+                    finding.class = Class::Unserializable;
+                    Action::Report(finding, op)
+                }
+                other => other,
+            })
+        }),
+        wrong("a patrol that writes", &["check_changes_nothing"], || {
+            starting(|_, set| {
+                if set.mode == Mode::Patrol {
+                    set.mode = Mode::BurnIn;
+                }
+            })
+        }),
+    ]
 }
 
 /// Disks that lie where the suite was told that they are honest: a finding on each of them is a false alarm to it.

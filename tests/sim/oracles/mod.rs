@@ -14,6 +14,7 @@ mod ledger_promises;
 mod ledger_remembers;
 mod no_false_alarm;
 mod no_miss;
+mod patrol_position;
 mod progress;
 mod read_again;
 mod read_back;
@@ -78,5 +79,6 @@ pub fn of_the_engine() -> Vec<Box<dyn Watcher>> {
         named::<told::Told>("told"),
         named::<trigger_order::TriggerOrder>("trigger_order"),
         named::<check_changes_nothing::CheckChangesNothing>("check_changes_nothing"),
+        named::<patrol_position::PatrolPosition>("patrol_position"),
     ]
 }
