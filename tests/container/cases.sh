@@ -321,7 +321,7 @@ case_a_patrol_is_skipped_while_the_target_is_being_written_and_that_is_no_failur
 	END
     c systemctl start scrubd-patrol@bay3.service
     patrol_is ActiveState inactive
-    patrol_is Result exec-condition
+    fails c systemctl is-failed scrubd-patrol@bay3.service
     patrol_said 'scrubd@bay3.service is at it: no patrol now'
     is bay3 ActiveState active
 }
