@@ -125,10 +125,10 @@ impl LastWords {
         let known = summary.known;
         let new_in_check = |count: u64| count - known.min(count);
         let while_running = engine.findings - summary.blocks.findings.map_or(0, new_in_check).min(engine.findings);
-        // What a patrol tells while it runs is in the verdict over its pass.
-        if !patrolled {
-            summary.blocks.findings = Some(summary.blocks.findings.unwrap_or(0) + while_running);
-        }
+        // What a patrol tells while it runs is in the verdict over its pass, but for reads that do not return.
+        let in_check = summary.blocks.findings.unwrap_or(0);
+        summary.blocks.findings =
+            Some(if patrolled { in_check.max(engine.findings) } else { in_check + while_running });
         summary.verdict = verdict;
         summary.promise = self.promise;
         summary.state = summary.state.or(engine.state);

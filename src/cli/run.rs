@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args, options: &Run) -> Result<u8, Failure> {
         geometry: target.geometry,
     };
     let (position, lost) = match settings.mode {
-        config::Mode::Patrol => state::position(dir.layout(), &target),
+        config::Mode::Patrol => state::position(dir.layout(), &target, loaded.checkpoint.as_ref()),
         config::Mode::BurnIn | config::Mode::PowerCut => (None, Vec::new()),
     };
     remarks.extend(lost);

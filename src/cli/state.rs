@@ -12,12 +12,13 @@ use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::exit::{CONFIGURATION, Failure, REFUSED, STATE_NOT_SAVED, chain};
+use crate::daemon;
 use crate::ledger::slots::{self, Choice, IdentityHash, Slot, SlotIndex};
 use crate::ledger::state_dir::{Layout, StateDir, remedy, replace_durably};
 use crate::ledger::store::{self, Store};
 use crate::ledger::{Checkpoint, Inconsistent, POSITION_BYTES, Position};
 use crate::target::{Expected, Identity, Kind, LabelState, OpenTarget};
-use crate::vocabulary::{Geometry, RunId};
+use crate::vocabulary::{Block, Geometry, RunId};
 
 const REMEMBERED: &str = "target.json";
 
@@ -162,7 +163,14 @@ fn decode(choice: &Choice) -> Loaded {
 
 /// Where the last patrol of this run stopped, and what there is to say about that. A pass whose position is lost begins
 /// again.
-pub(crate) fn position(layout: &Layout, target: &OpenTarget) -> (Option<Position>, Vec<String>) {
+///
+/// A cut of the power may have taken what a patrol has read from a cache. After a clean stop nothing is in one that was not
+/// flushed; else a pass of another boot begins again too.
+pub(crate) fn position(
+    layout: &Layout,
+    target: &OpenTarget,
+    saved: Option<&Checkpoint>,
+) -> (Option<Position>, Vec<String>) {
     let (mut positions, mut remarks) = (Vec::new(), Vec::new());
     for ended in [false, true] {
         let path = layout.position(ended);
@@ -174,7 +182,19 @@ pub(crate) fn position(layout: &Layout, target: &OpenTarget) -> (Option<Position
             }
         }
     }
-    (positions.into_iter().reduce(Position::further), remarks)
+    let clean = saved.is_some_and(|saved| saved.clean);
+    let position = positions.into_iter().reduce(Position::further).map(|position| {
+        if clean || position.boot == daemon::boot() || position.next == Block(0) {
+            return position;
+        }
+        remarks.push(
+            "the machine was started anew since a pass of the patrol began, and writing was not ended by a clean stop \
+                      before: the pass begins again"
+                .to_owned(),
+        );
+        position.again()
+    });
+    (position, remarks)
 }
 
 fn read_position(path: &Path, target: &OpenTarget) -> Result<Option<Position>, String> {

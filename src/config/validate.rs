@@ -150,7 +150,7 @@ fn judge_block_units(reader: &mut Reader<'_>, settings: &TargetSettings) {
 /// that are written otherwise.
 #[must_use]
 pub fn meaningless_on_patrol(settings: &TargetSettings) -> Vec<&'static str> {
-    const OF_WRITING: [&str; 7] = [
+    const OF_WRITING: [&str; 8] = [
         "flush_every",
         "verify.retention",
         "verify.readback_lag",
@@ -158,6 +158,8 @@ pub fn meaningless_on_patrol(settings: &TargetSettings) -> Vec<&'static str> {
         "seal.threads",
         "seal.cpus",
         "trigger.writes",
+        // What cuts the power of a rig while it writes must not cut it, month after month, while it is only read.
+        "trigger.after",
     ];
     let said = |key: &&str| *settings.origins.of(key) != Origin::Default;
     let patrols = settings.mode == Mode::Patrol;

@@ -109,7 +109,7 @@ impl Control {
         Control {
             name: job.name,
             run_id: job.target.run_id,
-            time: alarm(job.settings.trigger.after, started).filter(|_| serves),
+            time: alarm(job.settings.trigger.after, started).filter(|_| serves && job.engine.mode != Mode::Patrol),
             end: job.duration.map(|duration| started + duration),
             started,
             mode: job.engine.mode,
@@ -410,7 +410,7 @@ impl Control {
         let settings = Settings { mode: self.mode, ..engine_settings(&new) };
         self.inbox.ask(Command::Reload(Box::new(settings))).map_err(|unheard| unheard.to_string())?;
         if old.after != wanted.after {
-            self.time = alarm(wanted.after, self.started);
+            self.time = alarm(wanted.after, self.started).filter(|_| self.mode != Mode::Patrol);
         }
         if let Some(file) = file {
             self.trigger_file = file;

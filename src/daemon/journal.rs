@@ -42,6 +42,8 @@ pub(super) struct Journal {
     reported: Vec<FindingKey>,
     /// Why lines that were noted since this was last taken are not on record.
     unrecorded: Option<String>,
+    /// The first of all such reasons: what was lost then is not noted again by this process.
+    gap: Option<String>,
     /// Flushes the log beside; none where everything is flushed in place.
     pub(super) scribe: Option<Scribe>,
     /// The lines that it is at.
@@ -77,6 +79,7 @@ impl Journal {
             lost: false,
             reported: Vec::new(),
             unrecorded: None,
+            gap: None,
             scribe: None,
             beside: None,
             latched: false,
@@ -142,6 +145,7 @@ impl Journal {
             let why = chain(&error);
             self.trouble("the event log is not durable", &error);
             self.unrecorded.get_or_insert_with(|| why.clone());
+            self.gap.get_or_insert_with(|| why.clone());
             return Err(why);
         }
         self.remember(&keys);
@@ -180,6 +184,11 @@ impl Journal {
     /// Why something that was noted since the last time is not on record, whoever's settlement it was that failed.
     pub(super) fn take_unrecorded(&mut self) -> Option<String> {
         self.unrecorded.take()
+    }
+
+    /// Why the record has a gap, if it has one.
+    pub(super) fn gap(&self) -> Option<&str> {
+        self.gap.as_deref()
     }
 
     fn append_durable(&mut self, lines: &[Value]) -> Result<(), LogError> {

@@ -71,6 +71,7 @@ use crate::ring;
 use crate::target::OpenTarget;
 
 pub use error::DaemonError;
+pub(crate) use notes::boot;
 pub use settings::engine_settings;
 pub use status::{Latencies, Latency, Rates, RingReport, StatusReport, WorkerReport};
 

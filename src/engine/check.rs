@@ -76,7 +76,7 @@ pub(super) struct Check {
     unlisted: Vec<FindingKey>,
     evidence: VecDeque<Finding>,
     /// Blocks that a survey could not read, or not at once.
-    unsurveyed: BTreeMap<Block, Finding>,
+    pub(super) unsurveyed: BTreeMap<Block, Finding>,
     /// Only the window is judged; the rest is scanned while running.
     window_only: bool,
     /// After a clean stop only a few blocks are judged.
@@ -84,7 +84,7 @@ pub(super) struct Check {
     pub(super) distrust: Option<String>,
     again: bool,
     /// Times that it began anew because a read said that the device was gone.
-    gone: u32,
+    pub(super) gone: u32,
     /// It is over, and a trigger is all that is still to come.
     pub(super) concluded: bool,
     pub(super) stop_asked: bool,
@@ -267,7 +267,8 @@ impl Engine {
 
     /// The same check from its beginning, by the same ledger.
     pub(super) fn plan_anew(&mut self) {
-        let saved = self.recovered.saved().filter(|_| self.recovered.state() == State::Current).cloned();
+        let saved = self.recovered.saved().filter(|_| self.recovered.state() == State::Current);
+        let saved = self.patrol.believes(saved).cloned();
         if let Some(saved) = saved.clone() {
             self.recovered = Recovered::from_saved(self.schedule, saved);
         }

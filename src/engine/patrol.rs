@@ -228,8 +228,13 @@ impl Engine {
             } else if !quiet {
                 return;
             } else if self.check.starts_over() {
-                // From where the position stands: what was judged since is judged again.
+                // From where the position stands: what was judged since is judged again. Where writing did not end in a clean
+                // stop all is: what was read before may have been in a cache that is gone.
                 self.plan_anew();
+                if !self.recovered.saved().is_some_and(|saved| saved.clean) {
+                    self.patrol.position = self.patrol.position.again();
+                    self.patrol.unsaved = true;
+                }
                 self.patrol.why = "the device was reset, or may have lost its power";
             } else if let Some(why) = self.check.distrust.take() {
                 self.distrust_saved(why, actions);
@@ -260,7 +265,9 @@ impl Engine {
         self.start_suspects(now, actions);
         self.submit_rereads(actions);
         while self.in_flight() < self.settings.queue_depth {
-            if !self.check.alone.is_empty() {
+            // A stop does not wait for these: on a disk that fails there may be hundreds, at seconds each. They stand above the
+            // position.
+            if !stops && !self.check.alone.is_empty() {
                 if !self.feed_alone(actions) {
                     return false;
                 }
@@ -325,10 +332,13 @@ impl Engine {
     fn note_position(&mut self, now: Now, actions: &mut Vec<Action>) {
         let dealt_with = self.check.suspects.is_empty() && self.check.alone.is_empty();
         if self.patrol_judges() && dealt_with && self.patrol.position.next.0 != self.patrol_at() {
+            self.settle_below();
             let (next, counts) = (self.patrol_at(), self.check.counts);
             debug_assert_eq!(sum(&counts), next, "each block below is counted once: {counts:?}");
             self.patrol.position = Position { next: Block(next), counts, ..self.patrol.position };
             self.patrol.unsaved = true;
+            // It came further: the device is there, and what it was weeks ago is no part of the next time.
+            self.check.gone = 0;
         }
         if now.mono_ns >= self.patrol.saved_at.saturating_add(SAVE_EVERY_NS) {
             self.save_position(now, actions);
@@ -411,6 +421,8 @@ impl Engine {
             return;
         }
         let mut finding = finding;
+        // Told, and not once more when a later pass reads it well.
+        self.check.unsurveyed.remove(&finding.block);
         finding.known = !self.known.remember(finding.key());
         let known = finding.known;
         if finding.block < self.patrol.from {
@@ -452,7 +464,9 @@ impl Engine {
         let nothing = self.proves_nothing();
         self.speak(now, whole && !nothing, actions);
         let Position { pass, began_wall_ns, .. } = self.patrol.position;
-        let blocks = self.counts_of_pass();
+        // It is damaged, whoever was told before, as a check says each time.
+        self.broken |= self.check.counts.findings > 0;
+        let blocks = self.check.counts;
         actions.push(Action::Record(Record::PassPatrolled { pass, blocks, began_wall_ns }));
         self.patrol.position = self.patrol.position.next_pass(now.wall_ns);
         self.patrol.unsaved = true;
@@ -461,6 +475,7 @@ impl Engine {
         self.check.counts = self.patrol.position.counts;
         (self.patrol.from, self.patrol.below, self.check.known) = (Block(0), 0, 0);
         self.check.found.clear();
+        self.check.unsurveyed.clear();
         self.check.causes = Causes::new(self.geometry);
         self.patrol.left = self.patrol.left.map(|left| left.saturating_sub(1));
         if self.check.stop_asked {
@@ -483,17 +498,17 @@ impl Engine {
         self.recovered.state() == State::Missing && counts.unwritten == counts.total
     }
 
-    /// What came of the blocks of this pass so far. What the survey found in blocks that were judged good before is worse.
-    fn counts_of_pass(&self) -> BlockCounts {
+    /// What the survey found in blocks that were judged good before is worse: counted once, as what it is.
+    fn settle_below(&mut self) {
         let BlockCounts { intact, findings, .. } = self.check.counts;
-        let below = self.patrol.below.min(intact);
-        BlockCounts { intact: intact - below, findings: findings + below, ..self.check.counts }
+        let below = std::mem::take(&mut self.patrol.below).min(intact);
+        self.check.counts = BlockCounts { intact: intact - below, findings: findings + below, ..self.check.counts };
     }
 
     /// The verdict over a pass, or over what there is of it.
     fn speak(&mut self, now: Now, whole: bool, actions: &mut Vec<Action>) {
         self.patrol.unspoken = false;
-        self.check.counts = self.counts_of_pass();
+        self.settle_below();
         let verdict = match (self.check.counts.findings, whole) {
             (1.., _) => Overall::Violated,
             (0, true) => Overall::Intact,

@@ -58,6 +58,10 @@ struct Bench {
     read: Vec<Block>,
     /// Of a patrol, as they were saved.
     positions: Vec<crate::ledger::Position>,
+    /// Findings told before each of them.
+    told_before: Vec<usize>,
+    /// Reads that touch it fail.
+    dead: Option<Block>,
     /// The disk as it is left by the next command, which cuts its power.
     after_command: Option<BTreeMap<Block, Vec<u8>>>,
 }
@@ -119,6 +123,8 @@ impl Bench {
             fired: 0,
             read: Vec::new(),
             positions: Vec::new(),
+            told_before: Vec::new(),
+            dead: None,
             after_command: None,
         }
     }
@@ -168,7 +174,7 @@ impl Bench {
             }
             Action::ReadSpan(id, span) => {
                 let touched = |block: Block| (span.first()..=span.last()).contains(&block);
-                let fails = self.fail_read.is_some_and(touched);
+                let fails = self.fail_read.or(self.dead).is_some_and(touched);
                 let hangs = self.hang_read.is_some_and(|(block, _)| touched(block));
                 let block = |number| self.disk.get(&Block(number)).cloned().unwrap_or_else(|| vec![0; 4096]);
                 let bytes = (span.first().0..=span.last().0).flat_map(block).collect();
@@ -192,6 +198,7 @@ impl Bench {
                 self.fail_read = None;
                 Event::Read(op, Err(io_error()))
             }
+            Action::Read(op, block) if self.dead == Some(block) => Event::Read(op, Err(io_error())),
             Action::Write { op, block, .. } => {
                 self.disk.insert(block, self.buffers[buffer(op)].clone());
                 Event::Wrote(op, Ok(()))
@@ -216,6 +223,7 @@ impl Bench {
             }
             Action::SavePosition(position) => {
                 self.positions.push(*position);
+                self.told_before.push(self.reports.len());
                 Event::PositionSaved(if self.fail_saves { Err(io_error()) } else { Ok(()) })
             }
             Action::Fire(_) => {

@@ -9,7 +9,7 @@
 //! | 0 | 8 | magic, ASCII `SCRUBPOS` |
 //! | 8 | 2 | format version, 1 |
 //! | 10 | 2 | flags: bit 0, the ledger turned out stale; the others 0 |
-//! | 12 | 4 | reserved, 0 |
+//! | 12 | 4 | boot in which it was saved: the first four bytes of the BLAKE3-256 of its boot id; 0 where that is unknown |
 //! | 16 | 16 | run id |
 //! | 32 | 8 | number of the checkpoint that the pass judges by; 0 without one |
 //! | 40 | 8 | nonce of that checkpoint's newest epoch; 0 without one |
@@ -62,6 +62,8 @@ pub struct Position {
     pub run: RunId,
     /// What they are judged by.
     pub judged_by: JudgedBy,
+    /// In which boot it was saved, as the file has it.
+    pub boot: u32,
     /// That ledger is older than the disk, as tags have shown: all tags are heard before anything is judged.
     pub stale: bool,
     /// From 0.
@@ -83,6 +85,7 @@ impl Position {
         Position {
             run,
             judged_by,
+            boot: 0,
             stale: false,
             pass: 0,
             next: Block(0),
@@ -125,6 +128,7 @@ impl Position {
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
         bytes[10..12].copy_from_slice(&u16::from(self.stale).to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.boot.to_le_bytes());
         bytes[16..32].copy_from_slice(&self.run.0);
         let JudgedBy { number, nonce } = self.judged_by;
         let times = [self.began_wall_ns, self.ended_wall_ns];
@@ -159,6 +163,7 @@ impl Position {
         let position = Position {
             run: RunId(bytes[16..32].try_into().expect("sixteen bytes")),
             judged_by: JudgedBy { number: word(32), nonce: word(40) },
+            boot: u32::from_le_bytes(bytes[12..16].try_into().expect("four bytes")),
             stale: half(10) == 1,
             pass: word(48),
             next: Block(word(56)),
@@ -198,6 +203,7 @@ mod tests {
                 Position {
                     run: RunId(run),
                     judged_by: JudgedBy { number, nonce },
+                    boot: nonce as u32,
                     stale,
                     pass: pass >> 1,
                     next: Block(next),
@@ -252,6 +258,7 @@ mod tests {
     fn the_bytes_are_where_the_table_says() {
         let position = Position {
             judged_by: JudgedBy { number: 7, nonce: 0x0102_0304_0506_0708 },
+            boot: 0x0102_0304,
             stale: true,
             pass: 2,
             next: Block(6),
@@ -261,7 +268,7 @@ mod tests {
             ..Position::first(RunId([0xab; 16]), JudgedBy::default(), 9)
         };
         let bytes = position.encode();
-        assert_eq!((&bytes[..8], &bytes[8..16]), (&b"SCRUBPOS"[..], &[1, 0, 1, 0, 0, 0, 0, 0][..]));
+        assert_eq!((&bytes[..8], &bytes[8..16]), (&b"SCRUBPOS"[..], &[1, 0, 1, 0, 4, 3, 2, 1][..]));
         assert_eq!((bytes[16], bytes[31], bytes[32], bytes[40], bytes[47]), (0xab, 0xab, 7, 8, 1));
         let words: Vec<u8> = (48..128).step_by(8).map(|at| bytes[at]).collect();
         assert_eq!(words, [2, 6, 11, 12, 1, 2, 0, 3, 0, 9]);

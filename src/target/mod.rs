@@ -69,9 +69,9 @@ pub struct Spec {
 /// What the target is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// `run` and `init`.
+    /// `run` in the modes that write, and `init`.
     ReadWrite,
-    /// `check` and `inspect`. Keeps writers out; two readers of a file may be at it together.
+    /// `check`, `inspect`, and `run` on patrol. Keeps writers out; two readers of a file may be at it together.
     ReadOnly,
 }
 

@@ -117,8 +117,55 @@ fn what_is_found_is_told_before_the_position_passes_it() {
     assert_eq!(bench.run(1000), Some(Outcome::Broken));
     assert_eq!(bench.reports.len(), 1);
     assert_eq!((bench.reports[0].block, bench.reports[0].reads.len()), (Block(9), 4));
+    for (position, told) in bench.positions.iter().zip(&bench.told_before) {
+        assert!(*told as u64 >= position.counts.findings, "{position:?}");
+    }
     let stopped = bench.positions.last().unwrap();
     assert!(stopped.next <= Block(BLOCKS) && stopped.counts.findings == u64::from(stopped.next > Block(9)));
+}
+
+/// The survey and the first pass meet a block that cannot be read; the second pass reads it well.
+#[test]
+fn what_was_told_in_one_pass_is_not_told_again_by_the_next_that_reads_it_well() {
+    let (slot, disk) = written();
+    let unclean = Checkpoint { clean: false, verified: Seq(0), ..slot };
+    let twice = Settings { passes: Some(2), ..settings() };
+    let mut bench = Bench::patrol(BLOCKS, twice, unclean, disk, None);
+    bench.dead = Some(Block(9));
+    while bench.judged.is_empty() {
+        assert_eq!(bench.run(1), None);
+    }
+    bench.dead = None;
+    assert_eq!(bench.run(1000), Some(Outcome::Broken));
+    let told: Vec<_> = bench.reports.iter().map(|finding| (finding.block, finding.class)).collect();
+    assert_eq!(told, [(Block(9), Class::Unreadable)]);
+    let verdicts: Vec<_> = bench.judged.iter().map(|judged| (judged.verdict, judged.blocks.findings)).collect();
+    assert_eq!(verdicts, [(Overall::Violated, 1), (Overall::Intact, 0)]);
+}
+
+/// A cut of the power under a living patrol: what was read before may have been in a cache.
+#[test]
+fn after_a_reset_all_is_judged_again_unless_writing_had_ended_cleanly() {
+    for clean in [true, false] {
+        let (slot, disk) = written();
+        let slow = Settings { patrol: Pace { rate: Some(SIZE), pass_ns: None }, ..settings() };
+        let saved = Checkpoint { clean, verified: if clean { slot.verified } else { Seq(0) }, ..slot };
+        let mut bench = Bench::patrol(BLOCKS, slow, saved, disk, None);
+        while !bench.read.contains(&Block(12)) {
+            assert_eq!(bench.run(1), None);
+            bench.now.mono_ns += 1_000_000_000;
+        }
+        // All that was begun is judged: it stands there.
+        assert_eq!(bench.run(5), None);
+        bench.pending.push_back(Event::Command(Command::DeviceReset("it lost its power".to_owned())));
+        while beginnings(&bench).len() < 2 {
+            assert_eq!(bench.run(1), None);
+            bench.now.mono_ns += 1_000_000_000;
+        }
+        let (_, again) = beginnings(&bench)[1];
+        assert_eq!(again > 12, clean, "from {again}");
+        assert!(clean || again == 0, "from {again}");
+    }
 }
 
 /// Each block was written a second time and that was flushed; a block that holds the first write is a lost write.
