@@ -148,7 +148,7 @@ def lying(cuts, count):
         verdict = cuts.judged()
         if verdict and verdict["verdict"] == "violated":
             break
-        cuts.cut(cuts.random.uniform(2, 6) if verdict else None)
+        cuts.cut(cuts.random.uniform(3, 8))
     else:
         cuts.boot()
         verdict = cuts.judged()
