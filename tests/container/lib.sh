@@ -15,7 +15,7 @@ bare_debian() {
     echo "making a bare Debian 12 in $cache, once"
     mmdebstrap --variant=minbase --include=$packages bookworm "$cache/base.tar.new" >"$cache/mmdebstrap.log" 2>&1 || {
         tail -5 "$cache/mmdebstrap.log" >&2
-        exit 1
+        skip "mmdebstrap failed: is there a network?"
     }
     mv "$cache/base.tar.new" "$cache/base.tar"
 }
@@ -29,10 +29,12 @@ unpack() {
     truncate -s 64M "$root.fs"
     mkfs.ext4 -q "$root.fs"
     mkdir "$root.mnt"
-    mount -o loop "$root.fs" "$root.mnt"
+    mount -o loop "$root.fs" "$root.mnt" || skip "loop devices are not to be had here"
     dd if=/dev/zero of="$root.mnt/other" bs=1M count=12 status=none
     loop=$(losetup --show --direct-io=on -f "$root.disk" 2>/dev/null || losetup --show -f "$root.disk")
     other_loop=$(losetup --show -f "$root.mnt/other")
+    [ -n "$loop" ] && [ -n "$other_loop" ] || skip "loop devices are not to be had here"
+    systemd-nspawn --quiet -D "$root" --register=no --keep-unit true </dev/null || skip "systemd-nspawn can start nothing here"
     cp "$deb" "$root/scrubd.deb"
 }
 

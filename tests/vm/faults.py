@@ -116,7 +116,8 @@ def dm_flakey(agent):
     before = agent.sh(contents)[1]
     switch(agent, "corrupt_bio_byte 9999 r 77 0")
     if agent.sh(contents)[1] == before:
-        print("SKIPPED: dm-flakey corrupt_bio_byte, of reads: this kernel takes the feature, and dd reads what it had read before")
+        yield ("dm-flakey corrupt_bio_byte, of reads", "violated, corrupt, 65",
+               "this kernel takes the feature, and dd reads what it had read before", None)
         agent.sh("dmsetup remove --retry flaky")
         return
     status, said, _ = target.run("check flaky")

@@ -151,6 +151,7 @@ class Machine:
                     raise RigError(f"device_del: {message['error']}")
                 if message.get("event") == "DEVICE_DELETED" and message["data"].get("device") == f"dev-{disk}":
                     return
+            raise RigError(f"the monitor ended before {disk} was gone")
 
     def _listen(self, sock, pulled):
         try:
