@@ -15,6 +15,7 @@ pub struct Told {
     reported: BTreeSet<FindingKey>,
     new_reports: u64,
     violated: bool,
+    told_violated: bool,
 }
 
 impl Watcher for Told {
@@ -22,7 +23,8 @@ impl Watcher for Told {
         match sight {
             Sight::Started { settings, .. } => {
                 self.earlier.append(&mut self.reported);
-                (self.check, self.new_reports, self.violated) = (settings.mode == Mode::Check, 0, false);
+                (self.check, self.new_reports) = (settings.mode == Mode::Check, 0);
+                (self.violated, self.told_violated) = (false, false);
             }
             Sight::Acted(Action::Report(finding, _)) => {
                 let key = finding.key();
@@ -38,13 +40,15 @@ impl Watcher for Told {
             }
             Sight::Acted(Action::Judged(judgement)) => {
                 self.violated = judgement.verdict == Overall::Violated;
+                // A patrol speaks after each pass, and the process ends as the worst of them.
+                self.told_violated |= self.violated;
                 let mut listed = judgement.findings.iter().filter(|_| self.violated && !self.check);
                 if let Some(finding) = listed.find(|finding| !self.reported.contains(&finding.key())) {
                     return Err(format!("judged and not reported: {finding:#?}"));
                 }
             }
             Sight::Acted(Action::Exit(outcome)) => {
-                let found = self.new_reports > 0 || self.violated;
+                let found = self.new_reports > 0 || self.told_violated;
                 if *outcome == Outcome::Broken && !found {
                     return Err("it ends as broken and has told nobody why".into());
                 }
