@@ -6,6 +6,7 @@ from machine import RigError
 
 EVENTS = "/var/lib/scrubd/disk/events.jsonl"
 VERDICT_LIMIT = 240
+LIE_LIMIT = 1200
 # Small blocks and frequent flushes: at any moment some writes are promised, some are not, and some are in flight. The time
 # of the trigger counts from the start, so that some cuts come while the check is still at it.
 CONFIGURATION = """[target.disk]
@@ -143,15 +144,17 @@ def lying(cuts, count):
     """The same disk, which from now on lies about flushes. Returns (cuts until it was found out, reasons why not)."""
     first = cuts.number
     verdict = None
+    # Each broken block takes its evidence with it, about a second of an emulated machine: hence the short lives, which break
+    # some hundred promises, and the patience.
     while cuts.number < first + count:
         cuts.boot()
-        verdict = cuts.judged()
+        verdict = cuts.judged(LIE_LIMIT)
         if verdict and verdict["verdict"] == "violated":
             break
-        cuts.cut(cuts.random.uniform(3, 8))
+        cuts.cut(cuts.random.uniform(0.5, 2))
     else:
         cuts.boot()
-        verdict = cuts.judged()
+        verdict = cuts.judged(LIE_LIMIT)
     lines = [line for line in cuts.told if line["cut"] > first]
     if not verdict or verdict["verdict"] != "violated":
         return len(lines), [f"a disk that lies about flushes was not found out in {len(lines)} cuts"]
