@@ -144,14 +144,18 @@ def lying(cuts, count):
     """The same disk, which from now on lies about flushes. Returns (cuts until it was found out, reasons why not)."""
     first = cuts.number
     verdict = None
-    # Each broken block takes its evidence with it, about a second of an emulated machine: hence the short lives, which break
-    # some hundred promises, and the patience.
+    # Each broken block takes its evidence with it, about a second of an emulated machine: hence no more of them than it
+    # takes, and the patience.
     while cuts.number < first + count:
         cuts.boot()
         verdict = cuts.judged(LIE_LIMIT)
         if verdict and verdict["verdict"] == "violated":
             break
-        cuts.cut(cuts.random.uniform(0.5, 2))
+        # As soon as it has something to answer for: a flush acknowledged, and writes behind that which are in the cache alone.
+        end = time.monotonic() + 30
+        while cuts.machine.target.counters()["betrayed"] < 40 and time.monotonic() < end:
+            time.sleep(0.05)
+        cuts.cut(0)
     else:
         cuts.boot()
         verdict = cuts.judged(LIE_LIMIT)
