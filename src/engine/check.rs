@@ -267,8 +267,7 @@ impl Engine {
 
     /// The same check from its beginning, by the same ledger.
     pub(super) fn plan_anew(&mut self) {
-        let saved = self.recovered.saved().filter(|_| self.recovered.state() == State::Current);
-        let saved = self.patrol.believes(saved).cloned();
+        let saved = self.recovered.saved().filter(|_| self.recovered.state() == State::Current).cloned();
         if let Some(saved) = saved.clone() {
             self.recovered = Recovered::from_saved(self.schedule, saved);
         }

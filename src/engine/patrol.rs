@@ -228,13 +228,8 @@ impl Engine {
             } else if !quiet {
                 return;
             } else if self.check.starts_over() {
-                // From where the position stands: what was judged since is judged again. Where writing did not end in a clean
-                // stop all is: what was read before may have been in a cache that is gone.
+                // From where the position stands: what was judged since is judged again.
                 self.plan_anew();
-                if !self.recovered.saved().is_some_and(|saved| saved.clean) {
-                    self.patrol.position = self.patrol.position.again();
-                    self.patrol.unsaved = true;
-                }
                 self.patrol.why = "the device was reset, or may have lost its power";
             } else if let Some(why) = self.check.distrust.take() {
                 self.distrust_saved(why, actions);
