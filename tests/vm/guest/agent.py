@@ -4,7 +4,7 @@ that the host wants to watch, from the file's beginning, across rotation.
 
     {"id": 1, "run": ["argv", …], "timeout": 60}      → {"id": 1, "status": 0, "out": "…"}; status 124 after the timeout
     {"watch": "/var/lib/scrubd/disk/events.jsonl"}    → {"line": {…}} for each, as it comes"""
-import json, os, subprocess, threading, time
+import json, os, signal, subprocess, threading, time
 
 PORT = "/dev/virtio-ports/rig"
 OUT_MAX = 256 << 10
@@ -23,13 +23,18 @@ def say(message):
 
 def run(request):
     try:
-        ended = subprocess.run(request["run"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               timeout=request["timeout"])
-        status, out = ended.returncode, ended.stdout
-    except subprocess.TimeoutExpired as expired:
-        status, out = 124, (expired.stdout or b"") + b"\n(no end within the timeout)"
+        process = subprocess.Popen(request["run"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   start_new_session=True)
     except OSError as error:
-        status, out = 127, str(error).encode()
+        return say({"id": request["id"], "status": 127, "out": str(error)})
+    try:
+        out, _ = process.communicate(timeout=request["timeout"])
+        status = process.returncode
+    except subprocess.TimeoutExpired:
+        # All of it: what a shell has started holds the other end of the pipe, and would be waited for without end.
+        os.killpg(process.pid, signal.SIGKILL)
+        out, _ = process.communicate()
+        status, out = 124, out + b"\n(no end within the timeout)"
     say({"id": request["id"], "status": status, "out": out[-OUT_MAX:].decode(errors="replace")})
 
 
