@@ -152,9 +152,11 @@ def lying(cuts, count):
         verdict = cuts.judged(LIE_LIMIT)
         if verdict and verdict["verdict"] == "violated":
             break
-        # As soon as it has something to answer for: a flush acknowledged, and writes behind that which are in the cache alone.
+        # Soon after it has something to answer for: writes that are behind an acknowledged flush and in the cache alone. Not at
+        # once, as it takes a ledger that was saved, or a block that survived, to say later that there was that flush: cut at
+        # the first one, a disk was acquitted three times for want of proof.
         end = time.monotonic() + 30
-        while cuts.machine.target.counters()["betrayed"] < 40 and time.monotonic() < end:
+        while cuts.machine.target.counters()["flushes"] < 5 and time.monotonic() < end:
             time.sleep(0.05)
         cuts.cut(0)
     else:
