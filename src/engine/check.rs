@@ -82,6 +82,8 @@ pub(super) struct Check {
     /// After a clean stop only a few blocks are judged.
     probe_only: bool,
     pub(super) distrust: Option<String>,
+    /// The saved ledger does not hold, and all tags are heard for that.
+    distrusted: bool,
     again: bool,
     /// Times that it began anew because a read said that the device was gone.
     pub(super) gone: u32,
@@ -135,6 +137,7 @@ impl Check {
             window_only,
             probe_only: stage == CheckStage::Probe,
             distrust: None,
+            distrusted: false,
             again: false,
             gone: 0,
             concluded: false,
@@ -265,15 +268,18 @@ impl Engine {
         }
     }
 
-    /// The same check from its beginning, by the same ledger.
+    /// The same check from its beginning, by the same ledger. What tags have attested to before stands, even where these
+    /// are gone now.
     pub(super) fn plan_anew(&mut self) {
-        let saved = self.recovered.saved().filter(|_| self.recovered.state() == State::Current).cloned();
+        let current = self.recovered.state() == State::Current && !self.check.distrusted;
+        let saved = self.recovered.saved().filter(|_| current).cloned();
         if let Some(saved) = saved.clone() {
             self.recovered = Recovered::from_saved(self.schedule, saved);
         }
-        let Check { from_saved, gone, .. } = self.check;
+        let Check { from_saved, gone, distrusted, .. } = self.check;
+        let attestation = std::mem::take(&mut self.check.attestation).once_more();
         let plan = Check::plan(&self.geometry, &self.schedule, saved.as_ref(), &self.settings);
-        self.check = Check { from_saved, gone, ..plan };
+        self.check = Check { from_saved, gone, distrusted, attestation, ..plan };
     }
 
     pub(super) fn check_is_exhausted(&self) -> bool {
@@ -378,6 +384,7 @@ impl Engine {
         check.stop_asked = self.check.stop_asked;
         check.from_saved = self.check.from_saved;
         check.gone = self.check.gone;
+        check.distrusted = true;
         self.check = check;
     }
 

@@ -55,6 +55,9 @@ pub(super) struct Patrol {
     why: &'static str,
     /// The position has changed since it was handed over.
     unsaved: bool,
+    /// It went back to the first block, and what is saved does not: nothing is judged by it until that is durable. A kill
+    /// would have the next patrol go on where this one no longer stands.
+    goes_back: bool,
     /// A save is in flight, since then.
     saving: Option<u64>,
     saved_at: u64,
@@ -132,6 +135,7 @@ impl Patrol {
             left,
             why,
             unsaved: false,
+            goes_back: false,
             saving: None,
             saved_at: 0,
             failures: 0,
@@ -199,6 +203,9 @@ impl Engine {
     }
 
     pub(super) fn advance_patrol(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if self.check.starts_over() && self.may_have_lost_what_it_read() {
+            self.go_back(now, actions);
+        }
         loop {
             self.tell_untold(actions);
             if self.patrol.ending.is_some() {
@@ -233,10 +240,10 @@ impl Engine {
                 self.patrol.why = "the device was reset, or may have lost its power";
             } else if let Some(why) = self.check.distrust.take() {
                 self.distrust_saved(why, actions);
-                self.patrol.position = Position { stale: true, ..self.patrol.position.again() };
+                self.patrol.position.stale = true;
+                self.go_back(now, actions);
                 self.patrol.why = "the saved ledger is not to be trusted";
-                self.patrol.unsaved = true;
-            } else if exhausted && !self.paused && !self.patrol_judges() {
+            } else if exhausted && !self.paused && !self.patrol_judges() && !self.patrol.goes_back {
                 self.next_stage(now, actions);
                 if self.patrol_judges() {
                     self.begin_judging(now, actions);
@@ -340,6 +347,20 @@ impl Engine {
         }
     }
 
+    /// Where writing did not end in a clean stop, what was judged before a reset may have been read from a cache that is
+    /// gone.
+    fn may_have_lost_what_it_read(&self) -> bool {
+        let ended_cleanly = self.recovered.saved().is_some_and(|saved| saved.clean);
+        !ended_cleanly && self.patrol.position.next > Block(0)
+    }
+
+    /// The pass begins again.
+    fn go_back(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.patrol.position = self.patrol.position.again();
+        (self.patrol.unsaved, self.patrol.goes_back) = (true, true);
+        self.save_position(now, actions);
+    }
+
     fn save_position(&mut self, now: Now, actions: &mut Vec<Action>) {
         if self.patrol.unsaved && self.patrol.saving.is_none() {
             (self.patrol.unsaved, self.patrol.saving) = (false, Some(now.mono_ns));
@@ -348,11 +369,16 @@ impl Engine {
     }
 
     pub(super) fn position_saved(&mut self, now: Now, result: &Result<(), Fault>, actions: &mut Vec<Action>) {
-        let Patrol { saving, saved_at, failures, unsaved, ending, .. } = &mut self.patrol;
+        let Patrol { saving, saved_at, failures, unsaved, goes_back, ending, .. } = &mut self.patrol;
         assert!(saving.take().is_some(), "the position was being saved");
         *saved_at = now.mono_ns;
         let Err(fault) = result else {
             *failures = 0;
+            // What was saved is as it was before, where it went back in the meantime.
+            *goes_back &= *unsaved;
+            if *goes_back {
+                self.save_position(now, actions);
+            }
             return;
         };
         let why = fault.message.clone();

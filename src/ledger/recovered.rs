@@ -28,7 +28,7 @@ pub enum State {
 /// What whole atoms on the disk claim, epoch by epoch.
 ///
 /// An atom of a later epoch, or of a higher frontier, only ever raises what is known, so the order of adding does not
-/// matter. Bounded by the epochs on the disk.
+/// matter, and nothing that happens to the disk later takes it back. Bounded by the epochs on the disk.
 #[derive(Clone, Debug, Default)]
 pub struct Attestation {
     epochs: BTreeMap<Epoch, EpochClaims>,
@@ -40,10 +40,24 @@ struct EpochClaims {
     /// The two highest frontiers claimed, each by a whole atom of its own; one alone is not judged by.
     highest: Option<Seq>,
     second: Option<Seq>,
+    /// What two atoms attested to when the disk was heard before.
+    before: Option<Seq>,
     checkpoint: u64,
 }
 
 impl Attestation {
+    /// To hear the disk once more, from its first block on: what it has attested to stands, and an atom that is heard a
+    /// second time is no second witness.
+    #[must_use]
+    pub fn once_more(self) -> Self {
+        let proved = |claims: EpochClaims| {
+            let before = claims.frontier();
+            EpochClaims { highest: None, second: None, before, ..claims }
+        };
+        let epochs = self.epochs.into_iter().map(|(epoch, claims)| (epoch, proved(claims))).collect();
+        Attestation { epochs, ..self }
+    }
+
     /// Counts in `atoms` whole atoms that make the same claim.
     pub fn add(&mut self, claim: &Claim, atoms: u32, held_to: Promise) {
         self.highest_seq = self.highest_seq.max(Some(claim.issue.seq));
@@ -78,13 +92,19 @@ impl Attestation {
     /// The frontier that two whole atoms of an epoch attest to.
     #[must_use]
     pub fn frontier(&self, epoch: Epoch) -> Option<Seq> {
-        self.epochs.get(&epoch)?.second
+        self.epochs.get(&epoch)?.frontier()
     }
 
     /// The highest checkpoint number named by any tag.
     #[must_use]
     pub fn highest_checkpoint(&self) -> u64 {
         self.epochs.values().map(|claims| claims.checkpoint).max().unwrap_or(0)
+    }
+}
+
+impl EpochClaims {
+    fn frontier(&self) -> Option<Seq> {
+        self.second.max(self.before)
     }
 }
 

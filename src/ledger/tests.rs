@@ -76,6 +76,19 @@ fn a_frontier_is_attested_once_two_whole_atoms_claim_it_or_more() {
 }
 
 #[test]
+fn what_was_attested_before_a_reset_stands_and_one_atom_heard_twice_is_one() {
+    let (high, higher) = (claim(LAST, 12, 11, 5), claim(LAST, 13, 12, 6));
+    let mut before = disk(&[high]);
+    before.add(&higher, 1, Promise::Flush);
+    let mut after = before.once_more();
+    assert_eq!((after.frontier(LAST), after.highest_seq()), (Some(Seq(11)), Some(Seq(13))));
+    after.add(&higher, 1, Promise::Flush);
+    assert_eq!(after.frontier(LAST), Some(Seq(11)), "the same atom");
+    after.add(&higher, 1, Promise::Flush);
+    assert_eq!((after.frontier(LAST), after.highest_checkpoint()), (Some(Seq(12)), 6));
+}
+
+#[test]
 fn a_frontier_earned_under_a_weaker_promise_or_above_its_own_write_attests_to_nothing() {
     let frontier = |promise, held_to, durable| {
         let mut disk = Attestation::default();

@@ -143,6 +143,36 @@ fn what_was_told_in_one_pass_is_not_told_again_by_the_next_that_reads_it_well() 
     assert_eq!(verdicts, [(Overall::Violated, 1), (Overall::Intact, 0)]);
 }
 
+/// A cut of the power under a living patrol: what was read before may have been in a cache. That it begins again is saved
+/// before it does: a kill must not have the next patrol go on further than this one stands.
+#[test]
+fn after_a_reset_all_is_judged_again_unless_writing_had_ended_cleanly() {
+    for clean in [true, false] {
+        let (slot, disk) = written();
+        let slow = Settings { patrol: Pace { rate: Some(SIZE), pass_ns: None }, ..settings() };
+        let saved = Checkpoint { clean, verified: if clean { slot.verified } else { Seq(0) }, ..slot };
+        let mut bench = Bench::patrol(BLOCKS, slow, saved, disk, None);
+        while !bench.read.contains(&Block(12)) {
+            assert_eq!(bench.run(1), None);
+            bench.now.mono_ns += 1_000_000_000;
+        }
+        // All that was begun is judged: it stands there.
+        assert_eq!(bench.run(5), None);
+        let before = bench.positions.last().map(|position| position.next);
+        assert!(before > Some(Block(0)), "{before:?}");
+        bench.pending.push_back(Event::Command(Command::DeviceReset("it lost its power".to_owned())));
+        while beginnings(&bench).len() < 2 {
+            assert_eq!(bench.run(1), None);
+            bench.now.mono_ns += 1_000_000_000;
+        }
+        let (_, again) = beginnings(&bench)[1];
+        assert_eq!(again > 12, clean, "from {again}");
+        assert!(clean || again == 0, "from {again}");
+        let saved = bench.positions.last().map(|position| position.next);
+        assert!(clean || saved == Some(Block(0)), "{saved:?}");
+    }
+}
+
 /// Each block was written a second time and that was flushed; a block that holds the first write is a lost write.
 #[test]
 fn an_old_write_is_a_lost_write_even_where_a_cut_left_a_witness() {

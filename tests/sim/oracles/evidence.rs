@@ -124,9 +124,7 @@ impl Evidence {
             return Ok(());
         }
         let due = known.guaranteed(finding.block, scene).map(|write| write.claim.issue.seq);
-        // A patrol tells at once, and by less than all that the disk attests to: a lower guarantee that is as true.
-        let lower = finding.occasion == Occasion::Patrol && due.is_some_and(|due| due >= expected);
-        if due != Some(expected) && !lower {
+        if due != Some(expected) {
             return Err(format!("write {expected} is expected, and must be {due:?}"));
         }
         let proof = if known.is_proved_by_state(expected) { ProvedBy::Checkpoint } else { ProvedBy::Disk };

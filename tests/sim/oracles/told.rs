@@ -10,6 +10,7 @@ use scrubd::sim::{Scene, Sight, Watcher};
 #[derive(Default)]
 pub struct Told {
     check: bool,
+    patrols: bool,
     /// Reported by earlier starts.
     earlier: BTreeSet<FindingKey>,
     reported: BTreeSet<FindingKey>,
@@ -24,6 +25,7 @@ impl Watcher for Told {
             Sight::Started { settings, .. } => {
                 self.earlier.append(&mut self.reported);
                 (self.check, self.new_reports) = (settings.mode == Mode::Check, 0);
+                self.patrols = settings.mode == Mode::Patrol;
                 (self.violated, self.told_violated) = (false, false);
             }
             Sight::Acted(Action::Report(finding, _)) => {
@@ -41,7 +43,7 @@ impl Watcher for Told {
             Sight::Acted(Action::Judged(judgement)) => {
                 self.violated = judgement.verdict == Overall::Violated;
                 // A patrol speaks after each pass, and the process ends as the worst of them.
-                self.told_violated |= self.violated;
+                self.told_violated = self.violated || self.patrols && self.told_violated;
                 let mut listed = judgement.findings.iter().filter(|_| self.violated && !self.check);
                 if let Some(finding) = listed.find(|finding| !self.reported.contains(&finding.key())) {
                     return Err(format!("judged and not reported: {finding:#?}"));
