@@ -60,7 +60,7 @@ impl Driver {
                 if let Some(why) = self.journal.as_ref().and_then(Journal::gap) {
                     // What is not on record would be passed over: whoever begins here again would not find it.
                     let message = format!("a finding may be missing in the event log, and is not passed over: {why}");
-                    let fault = Fault { errno: 0, end_of_file: false, message };
+                    let fault = Fault { errno: 0, end_of_file: false, removed: false, message };
                     self.events.push(Event::PositionSaved(Err(fault)));
                     return Ok(None);
                 }

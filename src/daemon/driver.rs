@@ -24,6 +24,7 @@ use crate::pool::Pool;
 use crate::report::Judgement;
 use crate::ring::{Buffer, Completion, IoFailure, Kind, Ring, Token};
 use crate::tag::{Inspector, Verdict};
+use crate::target::Presence;
 use crate::vocabulary::{Geometry, RunId};
 
 /// The flush's name in the ring; an operation's is its number.
@@ -65,6 +66,7 @@ pub(super) struct Driver {
     pub(super) suspects: Suspects,
     /// `None` where no evidence is kept.
     pub(super) neighbours: Option<Neighbours>,
+    pub(super) presence: Presence,
     /// How long the last read of each operation took, in nanoseconds.
     pub(super) read_ns: Vec<u64>,
     pub(super) inspector: Inspector,
@@ -159,6 +161,13 @@ impl Driver {
         self.fire_once_recorded()
     }
 
+    /// In the engine's words. A disk that was pulled out fails as one that is broken: sysfs knows which of them it is.
+    pub(super) fn fault(&self, failure: &IoFailure) -> Fault {
+        let missing = self.presence.missing();
+        let message = missing.as_ref().map_or_else(|| failure.to_string(), |missing| format!("{missing} ({failure})"));
+        Fault { errno: failure.errno, end_of_file: failure.end_of_file, removed: missing.is_some(), message }
+    }
+
     fn look_taken(&mut self, done: VerifyDone) {
         let VerifyDone { op, buffer, seen } = done;
         match seen {
@@ -192,7 +201,7 @@ impl Driver {
                 self.suspects.timed(self.geometry.block_at(offset), latency_ns, true);
             }
         }
-        let result = result.map_err(|failure| fault(&failure));
+        let result = result.map_err(|failure| self.fault(&failure));
         self.events.push(match kind {
             Kind::Read { .. } => Event::Read(op, result),
             Kind::Write { .. } => Event::Wrote(op, result),
@@ -294,9 +303,4 @@ impl Driver {
         }
         Finish { outcome, judgement, snapshot, left_behind }
     }
-}
-
-/// In the engine's words.
-pub(super) fn fault(failure: &IoFailure) -> Fault {
-    Fault { errno: failure.errno, end_of_file: failure.end_of_file, message: failure.to_string() }
 }

@@ -134,7 +134,7 @@ impl Work {
         let slot = self.turn.next();
         let result = match seal(number, &self.owner, &checkpoint.encode()) {
             Ok(sealed) => self.store.save(slot, &sealed).map_err(|error| store_fault(&error)),
-            Err(too_long) => Err(Fault { errno: 0, end_of_file: false, message: too_long.to_string() }),
+            Err(too_long) => Err(Fault { errno: 0, end_of_file: false, removed: false, message: too_long.to_string() }),
         };
         // A failed save leaves the turn where it is: the other slot holds the newest durable checkpoint.
         let result = result.map(|()| {
@@ -155,6 +155,7 @@ impl Work {
         saved.map_err(|error| Fault {
             errno: error.raw_os_error().unwrap_or(0),
             end_of_file: false,
+            removed: false,
             message: format!("{}: {error}", path.display()),
         })
     }
@@ -174,5 +175,5 @@ fn remove_durably(path: &Path) -> io::Result<()> {
 
 fn store_fault(error: &StoreError) -> Fault {
     let source = error.errno().map_or_else(String::new, |errno| format!(": {}", io::Error::from_raw_os_error(errno)));
-    Fault { errno: error.errno().unwrap_or(0), end_of_file: false, message: format!("{error}{source}") }
+    Fault { errno: error.errno().unwrap_or(0), end_of_file: false, removed: false, message: format!("{error}{source}") }
 }

@@ -132,6 +132,7 @@ pub(super) fn start(
         journal,
         suspects: Suspects::default(),
         neighbours,
+        presence: std::mem::take(&mut job.target.presence),
         read_ns: vec![0; operations as usize],
         inspector,
         geometry,

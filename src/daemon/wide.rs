@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::driver::{Driver, fault};
+use super::driver::Driver;
 use super::work::{Look, VerifyJob};
 use crate::engine::{Event, OpId, SpanId};
 use crate::ledger::{Legal, Recovered};
@@ -91,7 +91,7 @@ impl Driver {
         let Completion { buffer, result, latency, .. } = completion;
         self.wide.slot(id).read_ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
         self.wide.give_back(id, buffer.expect("a read has a buffer"));
-        self.events.push(Event::ReadSpan(id, result.map_err(|failure| fault(&failure))));
+        self.events.push(Event::ReadSpan(id, result.map_err(|failure| self.fault(&failure))));
     }
 
     pub(super) fn inspect_span(&mut self, id: SpanId, by: Arc<Recovered>) {

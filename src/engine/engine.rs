@@ -93,6 +93,8 @@ pub struct Engine {
     pub(super) known: Known,
     pub(super) new_findings: u64,
     pub(super) broken: bool,
+    /// Why it is known that the device does not exist any more.
+    pub(super) removed: Option<String>,
     pub(super) bytes: ByteCounts,
     pub(super) checked: Option<BlockCounts>,
     pub(super) failed_flushes: u64,
@@ -173,6 +175,7 @@ impl Engine {
             known: Known::from_oldest(known),
             new_findings: 0,
             broken: false,
+            removed: None,
             bytes: ByteCounts::default(),
             checked: None,
             failed_flushes: 0,
@@ -245,6 +248,12 @@ impl Engine {
     }
 
     fn absorb(&mut self, now: Now, event: &Event, actions: &mut Vec<Action>) {
+        if let Some(fault) = event.of_a_removed_device() {
+            self.device_removed(&fault.message, actions);
+            if matches!(self.phase, Phase::Ended) {
+                return;
+            }
+        }
         match event {
             Event::Sealed(op) => self.sealed(*op),
             Event::Wrote(op, result) => self.wrote(now, *op, result, actions),
@@ -338,6 +347,16 @@ impl Engine {
                     self.begin_drain(Goal::Check(why));
                 }
             }
+        }
+    }
+
+    /// The device was taken away, and does not come back to this process. That is no broken promise; what it had in its
+    /// cache is gone, and nothing that fails from here on says anything of a block.
+    fn device_removed(&mut self, why: &str, actions: &mut Vec<Action>) {
+        if self.removed.is_none() {
+            self.removed = Some(why.to_owned());
+            self.device_reset(why.to_owned(), actions);
+            self.stop(Outcome::DeviceErrors(why.to_owned()));
         }
     }
 
@@ -514,6 +533,10 @@ impl Engine {
     /// The end. Where several outcomes apply, the worst one counts.
     pub(super) fn exit(&mut self, outcome: Outcome, actions: &mut Vec<Action>) {
         let failed = self.command_failed.take().map(Outcome::CommandFailed);
+        let outcome = match (outcome, &self.removed) {
+            (Outcome::Kept | Outcome::Incomplete, Some(why)) => Outcome::DeviceErrors(why.clone()),
+            (outcome, _) => outcome,
+        };
         let worst = match (self.broken, &outcome, failed) {
             (true, ..) => Outcome::Broken,
             (_, Outcome::Kept | Outcome::Incomplete, Some(failed)) => failed,

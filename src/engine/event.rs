@@ -44,6 +44,18 @@ pub enum Event {
     Command(Command),
 }
 
+impl Event {
+    /// What says that the device does not exist any more.
+    pub(super) fn of_a_removed_device(&self) -> Option<&Fault> {
+        let (Event::Wrote(_, result) | Event::Read(_, result) | Event::ReadSpan(_, result) | Event::Flushed(result)) =
+            self
+        else {
+            return None;
+        };
+        result.as_ref().err().filter(|fault| fault.removed)
+    }
+}
+
 /// An I/O or a save that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -51,6 +63,8 @@ pub struct Fault {
     pub errno: i32,
     /// The end of the file or device where the region goes on.
     pub end_of_file: bool,
+    /// The device does not exist any more, which the shell has asked for apart from the error.
+    pub removed: bool,
     /// In words: what, where.
     pub message: String,
 }

@@ -21,10 +21,8 @@ impl Engine {
         self.note_return(now, op, actions);
         self.ops.enter(op, Stage::Judging);
         if let Err(fault) = result
-            && device_is_gone(fault)
-            && self.takes_for_a_reset()
+            && self.failed_with_the_device(fault, actions)
         {
-            self.device_reset(fault.message.clone(), actions);
             // What failed because the device went away says nothing of the block; the check that follows reads it again.
             if !matches!(self.ops.get(op).task, Task::Evidence(_)) {
                 self.abandon_triage(op);
@@ -52,10 +50,18 @@ impl Engine {
         }
     }
 
-    /// A device that went away and came back is no reason to blame a block. One that stays away is: a check does not begin
-    /// anew for ever.
-    pub(super) fn takes_for_a_reset(&mut self) -> bool {
-        !matches!(self.phase, Phase::Checking) || self.check.may_start_over_for_an_error()
+    /// Whether a read failed because the device went away. One that comes back is no reason to blame a block. One that
+    /// stays away although it was not removed is: a check does not begin anew for ever.
+    pub(super) fn failed_with_the_device(&mut self, fault: &Fault, actions: &mut Vec<Action>) -> bool {
+        if self.removed.is_some() {
+            return true;
+        }
+        let checking = matches!(self.phase, Phase::Checking);
+        let reset = device_is_gone(fault) && (!checking || self.check.may_start_over_for_an_error());
+        if reset {
+            self.device_reset(fault.message.clone(), actions);
+        }
+        reset
     }
 
     /// What may be in a block now.

@@ -16,7 +16,6 @@ use super::event::{Fault, SpanId};
 use super::operations::{Stage, Task};
 use super::settings::Mode;
 use super::triage::Sighting;
-use super::writes::device_is_gone;
 use crate::tag::{Claims, Inspections, Span, Verdict};
 use crate::vocabulary::{Block, Now};
 
@@ -181,9 +180,7 @@ impl Engine {
             });
         };
         self.spans.finish(id);
-        if device_is_gone(fault) && self.takes_for_a_reset() {
-            self.device_reset(fault.message.clone(), actions);
-        }
+        self.failed_with_the_device(fault, actions);
         // What failed because the device went away says nothing; the check that follows reads it again.
         if !self.check.starts_over() {
             self.read_each_alone(&span, fault.message.clone(), actions);

@@ -67,7 +67,7 @@ struct Bench {
 }
 
 fn io_error() -> Fault {
-    Fault { errno: 5, end_of_file: false, message: "Input/output error".to_owned() }
+    Fault { errno: 5, end_of_file: false, removed: false, message: "Input/output error".to_owned() }
 }
 
 impl Bench {
@@ -213,7 +213,7 @@ impl Bench {
             Action::Survey(op, block) => Event::Surveyed(op, self.inspector.survey(&self.buffers[buffer(op)], block)),
             Action::Flush => Event::Flushed(Ok(())),
             Action::Save(_) if self.fail_saves => {
-                let fault = Fault { errno: 28, end_of_file: false, message: "no space".to_owned() };
+                let fault = Fault { errno: 28, end_of_file: false, removed: false, message: "no space".to_owned() };
                 let Action::Save(checkpoint) = action else { unreachable!() };
                 Event::Saved(checkpoint.number, Err(fault))
             }
@@ -421,7 +421,7 @@ fn a_trigger_fires_although_a_new_epoch_waits_for_a_write_that_hangs() {
     }
     bench.hang_writes = true;
     assert_eq!(bench.run(5), None);
-    let fault = Fault { errno: 5, end_of_file: false, message: "EIO".to_owned() };
+    let fault = Fault { errno: 5, end_of_file: false, removed: false, message: "EIO".to_owned() };
     bench.pending.push_back(Event::Flushed(Err(fault)));
     assert_eq!(bench.run(300), None);
     assert_eq!(bench.engine.status().phase, "draining for a new epoch");

@@ -166,7 +166,7 @@ impl Engine {
         operation.tries += 1;
         let (tries, block) = (operation.tries, operation.block);
         actions.push(Action::Record(Record::WriteFailed { seq, block, why: fault.message.clone(), tries }));
-        if tries < MAX_TRIES {
+        if tries < MAX_TRIES && self.removed.is_none() {
             // The same bytes again: it keeps its epoch. The operation still holds the block, so that no higher write of
             // it can go before.
             let dsync = self.ledger().promise() == Promise::Fua;

@@ -53,7 +53,7 @@ impl Path {
         let Some(block) = block else { return Some(event) };
         let failed = |errno, end_of_file| {
             let message = "read failed".to_owned();
-            Some(Event::Read(op, Err(Fault { errno, end_of_file, message })))
+            Some(Event::Read(op, Err(Fault { errno, end_of_file, removed: false, message })))
         };
         match self.told {
             Told::Once => {
@@ -76,7 +76,7 @@ impl Path {
             Told::EndOfFile => (0, true),
             Told::Never => return None,
         };
-        Some(Event::ReadSpan(id, Err(Fault { errno, end_of_file, message: "read failed".to_owned() })))
+        Some(Event::ReadSpan(id, Err(Fault { errno, end_of_file, removed: false, message: "read failed".to_owned() })))
     }
 }
 

@@ -27,6 +27,7 @@ mod init;
 pub mod label;
 mod lock;
 mod open;
+mod presence;
 mod procfs;
 mod region;
 mod release;
@@ -46,6 +47,7 @@ pub use identity::{Identity, Kind, Sameness, TEXT_LIMIT, clean, normal_wwn};
 pub use init::init;
 pub use label::{Label, LabelFault};
 pub use open::{disks_beneath, open};
+pub use presence::Presence;
 pub use release::{may_release, release};
 pub use sysfs::{DevNum, WriteCache};
 pub use uevent::{Lineage, Uevent};
@@ -186,6 +188,8 @@ pub struct OpenTarget {
     pub disks: BTreeSet<DevNum>,
     /// The same with all that they hang from: whose uevents tell of a reset.
     pub lineage: Lineage,
+    /// Whether they are there, to be asked when something fails.
+    pub presence: Presence,
     /// What the report should tell: label copies survived, buffered I/O, a device that grew.
     pub warnings: Vec<String>,
 }

@@ -9,6 +9,7 @@ use super::error::TargetError;
 use super::hold::{self, Held};
 use super::identity::{Kind, Sameness};
 use super::label::LabelFault;
+use super::presence::Presence;
 use super::signature;
 use super::sysfs::{self, DevNum, Kernel};
 use super::uevent::Lineage;
@@ -156,6 +157,7 @@ pub(crate) fn assemble(kernel: &Kernel, held: Held, label: LabelState) -> Result
         geometry,
         write_cache: directory.as_deref().and_then(sysfs::write_cache),
         native_atom: sysfs::atom(stack.as_ref()),
+        presence: stack.as_ref().map(Presence::of).unwrap_or_default(),
         lineage: stack.as_ref().map(|stack| Lineage::of(&kernel.sys, stack)).unwrap_or_default(),
         disks: stack.map(|stack| numbers(&stack)).unwrap_or_default(),
         path,

@@ -77,7 +77,8 @@ fn a_block_that_only_the_survey_could_not_read_is_a_transient_finding() {
             }
             let surveying = bench.engine.status().phase == "surveying the region";
             for event in &mut bench.pending {
-                let gone = || Err(Fault { errno: 5, end_of_file: false, message: "gone for now".to_owned() });
+                let gone =
+                    || Err(Fault { errno: 5, end_of_file: false, removed: false, message: "gone for now".to_owned() });
                 if let Event::ReadSpan(_, result) = event {
                     // A wide read that fails is not what is looked for: each of its blocks is read alone.
                     *result = if surveying { gone() } else { Ok(()) };

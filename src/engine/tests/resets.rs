@@ -3,7 +3,7 @@
 use super::*;
 
 fn gone() -> Fault {
-    Fault { errno: 19, end_of_file: false, message: "the device went away".to_owned() }
+    Fault { errno: 19, end_of_file: false, removed: false, message: "the device went away".to_owned() }
 }
 
 impl Bench {
@@ -59,6 +59,62 @@ fn a_check_begins_anew_when_the_device_went_away_and_finds_it_gone_when_it_stays
         let findings = &check.judged.last().expect("a verdict").findings;
         assert_eq!(findings.iter().any(|finding| finding.class == crate::tag::Class::Unreadable), finds);
         assert_eq!(findings.len(), if finds { 6 } else { 0 });
+    }
+}
+
+/// From here on all I/O fails, as it does on a disk that was pulled out: EIO, or the end of the device.
+fn pull_out(bench: &mut Bench) {
+    for event in &mut bench.pending {
+        let (Event::Read(_, result) | Event::ReadSpan(_, result) | Event::Wrote(_, result) | Event::Flushed(result)) =
+            event
+        else {
+            continue;
+        };
+        let (errno, message) = (5, "vdb was removed".to_owned());
+        *result = Err(Fault { errno, end_of_file: errno == 5, removed: true, message });
+    }
+}
+
+#[test]
+fn a_disk_that_is_pulled_out_ends_the_run_and_accuses_nobody() {
+    for (writes, mode) in [(8, Mode::BurnIn), (70, Mode::BurnIn), (70, Mode::Powercut)] {
+        let mut bench = Bench::new(6, Settings { mode, ..settings(None) });
+        while bench.engine.status().next.0 < writes {
+            assert_eq!(bench.run(1), None);
+        }
+        let mut ended = None;
+        for _ in 0..10_000 {
+            pull_out(&mut bench);
+            ended = bench.run(1);
+            if ended.is_some() {
+                break;
+            }
+        }
+        assert_eq!(ended, Some(Outcome::DeviceErrors("vdb was removed".to_owned())), "{mode:?}, after {writes} writes");
+        assert_eq!(bench.reports, []);
+        assert!(!bench.slot.clean, "the next start judges the whole region");
+    }
+}
+
+#[test]
+fn a_check_or_a_patrol_whose_disk_is_pulled_out_accuses_nobody() {
+    let mut written = Bench::new(6, settings(Some(2)));
+    assert_eq!(written.run(100_000), Some(Outcome::Kept));
+    for (mode, span_bytes) in [(Mode::Check, 4096), (Mode::Check, 1 << 20), (Mode::Patrol, 1 << 20)] {
+        let settings = Settings { mode, span_bytes, ..settings(None) };
+        let mut bench = Bench::restart(6, settings, written.slot.clone(), written.disk.clone());
+        let mut ended = None;
+        for _ in 0..10_000 {
+            pull_out(&mut bench);
+            ended = bench.run(1);
+            if ended.is_some() {
+                break;
+            }
+        }
+        assert_eq!(ended, Some(Outcome::DeviceErrors("vdb was removed".to_owned())), "{mode:?}");
+        assert_eq!(bench.reports, []);
+        let verdict = bench.judged.last().expect("a verdict");
+        assert_eq!((verdict.verdict, verdict.findings.len()), (Overall::Incomplete, 0));
     }
 }
 

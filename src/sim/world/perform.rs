@@ -257,12 +257,12 @@ impl World {
 }
 
 pub(super) fn fault(errno: i32, what: &str) -> Fault {
-    Fault { errno, end_of_file: false, message: format!("{what} failed") }
+    Fault { errno, end_of_file: false, removed: false, message: format!("{what} failed") }
 }
 
 /// As the daemon tells it.
 pub(super) fn in_words(failure: &IoFailure) -> Fault {
-    Fault { errno: failure.errno, end_of_file: failure.end_of_file, message: failure.to_string() }
+    Fault { errno: failure.errno, end_of_file: failure.end_of_file, removed: false, message: failure.to_string() }
 }
 
 fn hash(so_far: u64, text: &str) -> u64 {
