@@ -69,11 +69,18 @@ impl LastWords {
             }
         };
         found.listed.clear();
+        let listed = judgement.map(|judgement| &judgement.findings[..]).unwrap_or_default();
+        let in_last_pass: BTreeSet<_> = listed.iter().map(Finding::key).collect();
         let mut while_running = Causes::new(self.geometry);
         let mut grouped = 0;
         for finding in entries.filter_map(Result::ok).filter_map(|entry| self.finding(entry)) {
-            // What its check met has been told by the check; where none could be made, by nobody yet.
-            let told = matches!(finding.occasion, Occasion::Check | Occasion::Patrol);
+            // What its check met has been told by the check; where none could be made, by nobody yet. A patrol's verdict is
+            // over its last pass, and what it lists is all of that while there is room.
+            let told = match finding.occasion {
+                Occasion::Check => true,
+                Occasion::Patrol => listed.len() == MAX_LISTED || in_last_pass.contains(&finding.key()),
+                Occasion::ReadBack | Occasion::BeforeOverwrite | Occasion::Scan => false,
+            };
             if !told || judgement.is_none() {
                 while_running.add(&finding);
                 grouped += 1;

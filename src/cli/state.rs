@@ -184,7 +184,9 @@ pub(crate) fn position(
     }
     let clean = saved.is_some_and(|saved| saved.clean);
     let position = positions.into_iter().reduce(Position::further).map(|position| {
-        if clean || position.boot == daemon::boot() || position.next == Block(0) {
+        // Where a boot has no name it may be another one each time.
+        let same_boot = position.boot != 0 && daemon::boot() == Some(position.boot);
+        if clean || same_boot || position.next == Block(0) {
             return position;
         }
         remarks.push(

@@ -1,6 +1,6 @@
 //! Doing what the engine says, in its order.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::driver::{Driver, FLUSH, Told};
 use super::error::DaemonError;
@@ -68,7 +68,15 @@ impl Driver {
                 let saver = saver.ok_or_else(|| DaemonError::Internal("a check saves nothing".to_owned()))?;
                 saver.save_position(position)?;
             }
-            Action::Report(finding, op) => self.report(&finding, op),
+            Action::Report(finding, op) => {
+                self.report(&finding, op);
+                // Hundreds of them, each with its evidence, take seconds, in which there is something to show.
+                self.board.turns();
+                self.unpublished = true;
+                if self.publish_in() == Some(Duration::ZERO) {
+                    self.publish();
+                }
+            }
             Action::Record(record) => self.record(&record),
             Action::Judged(judgement) => self.judged(*judgement),
             Action::Fire(reason) => self.fire(reason)?,

@@ -241,7 +241,7 @@ impl Driver {
     }
 
     /// How long until the status is to be put up; `None` while it would say nothing new.
-    fn publish_in(&self) -> Option<Duration> {
+    pub(super) fn publish_in(&self) -> Option<Duration> {
         let since = self.published.map_or(board::INTERVAL, |last| last.elapsed());
         self.unpublished.then(|| board::INTERVAL.saturating_sub(since))
     }
@@ -269,7 +269,7 @@ impl Driver {
         }
     }
 
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         self.unpublished = !self.board.put(self.snapshot(), self.heard);
         self.published = Some(Instant::now());
     }

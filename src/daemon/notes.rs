@@ -67,10 +67,10 @@ pub(super) fn boot_id() -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-/// This boot, in four bytes; 0 where it is unknown.
-pub(crate) fn boot() -> u32 {
-    let [first, second, third, fourth, ..] = *blake3::hash(boot_id().unwrap_or_default().as_bytes()).as_bytes();
-    boot_id().map_or(0, |_| u32::from_le_bytes([first, second, third, fourth]))
+/// This boot, in four bytes; `None` where it is unknown.
+pub(crate) fn boot() -> Option<u32> {
+    let [first, second, third, fourth, ..] = *blake3::hash(boot_id()?.as_bytes()).as_bytes();
+    Some(u32::from_le_bytes([first, second, third, fourth]))
 }
 
 /// A verdict in a line.

@@ -145,7 +145,7 @@ impl Work {
     }
 
     fn save_position(&self, position: &Position) -> Result<(), Fault> {
-        let position = &Position { boot: super::notes::boot(), ..*position };
+        let position = &Position { boot: super::notes::boot().unwrap_or(0), ..*position };
         let path = self.layout.position(position.is_ended());
         let saved = replace_durably(&path, &position.encode()).and_then(|()| match position.is_ended() {
             // Only once the other is durable: in between both are there, and the further one counts.

@@ -23,6 +23,9 @@ use crate::vocabulary::{Block, Now};
 /// Deadlines are looked at this often within one deadline: an I/O is reported at most a quarter late.
 const LOOKS: u64 = 4;
 
+/// The age that is shown of what is stuck is right to a part in so many.
+const AGE_SHOWN: u64 = 16;
+
 /// How long a save may still take once somebody has asked twice to stop: a person waits as long.
 pub(super) const HURRIED_NS: u64 = 5_000_000_000;
 
@@ -38,9 +41,21 @@ impl Engine {
         if self.ops.clock > 0 && absent > self.settings.deadline_ns / 2 {
             self.ops.postpone(absent);
             self.spans.postpone(absent);
-            self.flush_since += absent;
+            self.flush_since += if self.flush_stuck { 0 } else { absent };
             self.saves.postpone(absent);
         }
+    }
+
+    /// When deadlines are to be looked at next. What is past its deadline is told: only its age is still shown, and that
+    /// matters less the older it is.
+    pub(super) fn deadlines_due(&self) -> Option<u64> {
+        let stuck = self.ops.stuck() + self.spans.stuck();
+        let moving = self.in_flight() > stuck || self.flushing && !self.flush_stuck || self.saves.in_flight();
+        if moving {
+            return Some(self.deadlines_watched_at);
+        }
+        let age = self.oldest_stuck_since().map(|since| self.ops.clock.saturating_sub(since))?;
+        Some(self.deadlines_watched_at.max(self.ops.clock.saturating_add(age / AGE_SHOWN)))
     }
 
     pub(super) fn watch_deadlines(&mut self, now: Now, actions: &mut Vec<Action>) {
@@ -130,6 +145,12 @@ impl Engine {
         }
         self.note_undrained(actions);
         self.exit(Outcome::StateNotSaved(why), actions);
+    }
+
+    fn oldest_stuck_since(&self) -> Option<u64> {
+        let flush = self.flush_stuck.then_some(self.flush_since);
+        let op = self.ops.oldest_stuck().map(|operation| operation.since);
+        [flush, op, self.spans.oldest_stuck().map(|(since, _)| since)].into_iter().flatten().min()
     }
 
     /// The one that has not returned for longest.

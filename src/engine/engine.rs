@@ -231,8 +231,6 @@ impl Engine {
     pub fn next_wake(&self) -> Option<u64> {
         // What was due by the time of the last step was done then, or waits for an event.
         let later = |at: &u64| *at > self.ops.clock;
-        let watched = self.in_flight() > 0 || self.flushing || self.saves.in_flight();
-        let deadline = watched.then_some(self.deadlines_watched_at);
         let flush = match (self.settings.flush_every, self.unflushed_since) {
             (FlushEvery::Nanoseconds(interval), Some(since)) if !self.flushing => Some(since + interval),
             _ => None,
@@ -241,7 +239,7 @@ impl Engine {
         let while_running = [Some(self.write_not_before), flush, self.saves.due_at()].map(|at| at.filter(|_| running));
         while_running
             .into_iter()
-            .chain([self.saves.retry_at(), deadline, self.patrol_wake()])
+            .chain([self.saves.retry_at(), self.deadlines_due(), self.patrol_wake()])
             .flatten()
             .filter(later)
             .min()

@@ -171,7 +171,8 @@ impl Operations {
 
     /// Moves the time at which everything entered its stage.
     pub(super) fn postpone(&mut self, by_ns: u64) {
-        self.all.iter_mut().for_each(|operation| operation.since += by_ns);
+        // What is stuck was told, and its age goes on.
+        self.all.iter_mut().filter(|operation| !operation.stuck).for_each(|operation| operation.since += by_ns);
     }
 
     /// Operations whose I/O has been in flight since `before` or longer and was not reported yet.

@@ -97,7 +97,7 @@ impl Spans {
 
     /// Moves the time at which everything was handed over.
     pub(super) fn postpone(&mut self, by_ns: u64) {
-        self.all.iter_mut().flatten().for_each(|wide| wide.since += by_ns);
+        self.all.iter_mut().flatten().filter(|wide| !wide.stuck).for_each(|wide| wide.since += by_ns);
     }
 
     fn begin(&mut self, span: Span, clock: u64) -> Option<SpanId> {

@@ -108,7 +108,7 @@ impl Engine {
             writes_in_flight: self.ops.writing(),
             reads_in_flight: self.ops.reading() + self.spans.reading(),
             bytes: self.bytes,
-            findings: self.new_findings,
+            findings: self.new_findings + self.found_and_not_told(),
             cuts: self.cuts(),
             checked: self.checked,
             state: Some(self.recovered.state()),
@@ -126,6 +126,12 @@ impl Engine {
                 .patrols()
                 .then(|| self.patrol.status(self.ops.clock, self.patrol_at(), self.spans.most_blocks())),
         }
+    }
+
+    /// New findings of a check that has judged every block and is telling them, with their evidence.
+    fn found_and_not_told(&self) -> u64 {
+        let telling = matches!(self.phase, Phase::Checking) && self.check.found_all();
+        if telling { self.check.counts.findings - self.check.known } else { 0 }
     }
 
     fn phase_in_words(&self) -> String {

@@ -90,6 +90,9 @@ impl Engine {
         match (&self.phase, trigger.stage) {
             // Nothing was written yet: what is saved is what there is to be known.
             (Phase::Checking, TriggerStage::Begun) if !self.check.from_saved && !self.check.concluded => false,
+            // What was found is told first: the command may take the rest of its evidence along. Not a disk that hangs: to
+            // cut its power may be what the trigger is for.
+            (Phase::Checking, TriggerStage::Begun) if self.check.found_all() && !self.nothing_but_stuck() => false,
             (Phase::Checking, TriggerStage::Begun) => {
                 self.fire(actions);
                 true

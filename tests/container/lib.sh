@@ -21,7 +21,7 @@ bare_debian() {
 }
 
 unpack() {
-    root=$(mktemp -d "$cache/root-XXXXXX")
+    root=$(mktemp -d -p "$cache")
     tar -C "$root" -xf "$cache/base.tar"
     # The disks under test, on the host's side: a loop device each.
     truncate -s 48M "$root.disk"

@@ -187,13 +187,18 @@ fn after_kill_9_it_goes_on_where_it_was_and_not_from_the_start() {
     assert_eq!(untouchable(&room), before);
 }
 
+/// What a patrol says that is stopped in the middle of its first pass.
+fn stopped_midway(room: &Room) -> Value {
+    let mut running = room.start_run(&patrol(&["--set", "patrol.rate=2MiB"]));
+    running.until("some reading", || read_so_far(room) >= 4 * MIB);
+    running.signal(Signal::SIGTERM);
+    running.ended().with_code(0).json()
+}
+
 #[test]
 fn a_stop_saves_the_position_and_a_damaged_one_begins_the_pass_again() {
     let room = written(&[]);
-    let mut running = room.start_run(&patrol(&["--set", "patrol.rate=2MiB"]));
-    running.until("some reading", || read_so_far(&room) >= 4 * MIB);
-    running.signal(Signal::SIGTERM);
-    let stopped = running.ended().with_code(0).json();
+    let stopped = stopped_midway(&room);
     assert_eq!(stopped["verdict"], "incomplete", "{stopped:#}");
     let position = room.target_state().join("patrol");
     let mut bytes = fs::read(&position).unwrap();
@@ -208,10 +213,7 @@ fn a_stop_saves_the_position_and_a_damaged_one_begins_the_pass_again() {
 #[test]
 fn what_was_written_in_between_begins_the_pass_again() {
     let room = written(&[]);
-    let mut running = room.start_run(&patrol(&["--set", "patrol.rate=2MiB"]));
-    running.until("some reading", || read_so_far(&room) >= 4 * MIB);
-    running.signal(Signal::SIGTERM);
-    running.ended().with_code(0);
+    stopped_midway(&room);
     room.run(&["--passes", "1"]).with_code(0);
     let verdict = room.run(&patrol(&[])).with_code(0).json();
     assert_eq!(verdict["bytes"]["verified"], BLOCKS * BLOCK, "{verdict:#}");

@@ -1,7 +1,9 @@
 //! What a trigger puts on record, and when: its line becomes durable while the ledger does.
 
 use super::*;
-use crate::engine::{Reason, Record, TriggerIo};
+use crate::engine::{OnFinding, Reason, Record, TriggerIo};
+use crate::ledger::Checkpoint;
+use crate::vocabulary::Seq;
 
 /// What of a step's actions a trigger is made of, in their order.
 fn steps(actions: &[Action]) -> Vec<String> {
@@ -63,4 +65,43 @@ fn a_finding_that_takes_a_trigger_over_is_on_record_before_it_fires() {
     fired.retain(|step| step != "save");
     let finding = Reason::Finding;
     assert_eq!(fired, [format!("record {finding}"), format!("fire {finding}")]);
+}
+
+/// A trigger's time comes while a check tells what it has found: a cut of the power would take the rest of the evidence.
+#[test]
+fn what_a_check_has_found_is_told_before_a_trigger_fires() {
+    let mut written = Bench::new(13, settings(Some(1)));
+    assert_eq!(written.run(100_000), Some(Outcome::Kept));
+    let mut disk = written.disk.clone();
+    for block in [2, 5, 8] {
+        disk.get_mut(&Block(block)).expect("written")[100] ^= 1;
+    }
+    let unclean = Checkpoint { clean: false, verified: Seq(0), ..written.slot.clone() };
+    for (on_finding, fires) in [(OnFinding::Stop, false), (OnFinding::Trigger, true), (OnFinding::Continue, true)] {
+        let settings = Settings { on_finding, queue_depth: 1, ..settings(None) };
+        let mut bench = Bench::restart(13, settings, unclean.clone(), disk.clone());
+        let (mut asked, mut fired, mut ended) = (false, None, None);
+        for _ in 0..1000 {
+            if !asked && bench.engine.status().phase == "gathering evidence" {
+                asked = true;
+                assert_eq!((bench.reports.len(), bench.engine.status().findings), (0, 3), "met, and being told");
+                bench.pending.push_back(Event::Command(Command::Trigger(Reason::Time)));
+            }
+            let events: Vec<Event> = bench.pending.drain(..).collect();
+            let mut actions = Vec::new();
+            bench.engine.step(bench.now, &events, &mut actions);
+            bench.now.mono_ns += 1_000_000;
+            for action in actions {
+                if let Action::Fire(_) = &action {
+                    fired.get_or_insert(bench.reports.len());
+                }
+                ended = ended.or(bench.act(action));
+            }
+            if ended.is_some() || fired.is_some() {
+                break;
+            }
+        }
+        assert!(asked, "{on_finding:?}");
+        assert_eq!((bench.reports.len(), fired), (3, fires.then_some(3)), "{on_finding:?}");
+    }
 }

@@ -10,7 +10,7 @@ use scrubd::sim::{Damage, Origin, Scene, Sight, Watcher, WriteFact};
 use scrubd::tag::Class;
 use scrubd::vocabulary::{Block, Seq};
 
-use super::knowledge::{Knowledge, rotted_since, witnesses};
+use super::knowledge::{Heard, Knowledge, rotted_since, witnesses};
 
 /// What reads of one block have shown since the start.
 #[derive(Default)]
@@ -23,10 +23,14 @@ struct Shown {
 
 #[derive(Default)]
 pub struct Evidence {
+    patrols: bool,
     shown: BTreeMap<Block, Shown>,
     state_was_lost: bool,
     /// In a check by a current ledger: what is known, and what the disk attests to.
     known: Option<(Knowledge, Seq)>,
+    /// What the surveys of a patrol have heard, and whether power was lost under it.
+    heard: Heard,
+    lost_power: bool,
     /// Some read failed or was damaged on its way: a witness may not have been heard.
     disturbed: bool,
     /// A flush that failed, or a device that lost its power.
@@ -101,7 +105,9 @@ impl Evidence {
         let earlier = flushes.iter().take_while(|flush| flush.wall_ns != named.wall_ns);
         let earlier = earlier.filter(|flush| flush.promised_below > expected && flush.start == real.start).count();
         // A number that was issued again was promised more than once.
-        let eventful = self.eventful || scene.truth.writes().iter().any(|write| write.claim.issue.epoch.number > 1);
+        let mut epochs = scene.truth.writes().iter().map(|write| write.claim.issue.epoch);
+        let first = epochs.next();
+        let eventful = self.eventful || epochs.any(|epoch| Some(epoch) != first || epoch.number > 1);
         if earlier > 0 && !eventful {
             return Err(format!("{named:?} is named, and {earlier} flushes before it covered write {expected}"));
         }
@@ -123,6 +129,8 @@ impl Evidence {
         {
             return Ok(());
         }
+        let as_heard = self.lost_power.then(|| known.as_heard(&self.heard));
+        let known = as_heard.as_ref().unwrap_or(known);
         let due = known.guaranteed(finding.block, scene).map(|write| write.claim.issue.seq);
         if due != Some(expected) {
             return Err(format!("write {expected} is expected, and must be {due:?}"));
@@ -148,8 +156,13 @@ impl Evidence {
 impl Watcher for Evidence {
     fn watch(&mut self, sight: &Sight<'_>, scene: Scene<'_>) -> Result<(), String> {
         let wrong = |finding: &Finding, why: String| format!("wrong evidence: {why}: {finding:#?}");
+        if let Some(loaded) = self.known.as_ref().and_then(|(known, _)| known.loaded()).filter(|_| self.patrols) {
+            self.heard.watch(sight, loaded);
+        }
         match sight {
             Sight::Started { settings, loaded, current } => {
+                self.patrols = settings.mode == Mode::Patrol;
+                (self.heard, self.lost_power) = Default::default();
                 self.shown.clear();
                 self.state_was_lost |= !current;
                 self.disturbed = false;
@@ -165,7 +178,8 @@ impl Watcher for Evidence {
                 self.disturbed |= scene.disk.is_unreadable(*block) || scene.disk.is_unstable(*block);
             }
             Sight::Garbled(_) | Sight::Told(Event::Read(_, Err(_))) => self.disturbed = true,
-            Sight::Blip | Sight::Told(Event::Flushed(Err(_))) => self.eventful = true,
+            Sight::Blip => (self.eventful, self.lost_power) = (true, self.patrols),
+            Sight::Told(Event::Flushed(Err(_))) => self.eventful = true,
             Sight::Acted(Action::Report(finding, _)) => {
                 return self.judge(finding, scene).map_err(|why| wrong(finding, why));
             }

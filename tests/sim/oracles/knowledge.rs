@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use scrubd::engine::{Action, Event, Record};
 use scrubd::ledger::{Checkpoint, WriteState};
-use scrubd::sim::{Content, Damage, Fault, Origin, Scene, WriteFact};
-use scrubd::tag::Class;
+use scrubd::sim::{Content, Damage, Fault, Origin, Scene, Sight, WriteFact};
+use scrubd::tag::{Claims, Class};
 use scrubd::vocabulary::{Block, Claim, Epoch, Issue, Promise, Seq};
 
 /// What was known when the check began.
@@ -39,6 +40,11 @@ impl Knowledge {
         Knowledge { loaded: None, durable, saved: Seq(0), by_number_only: true }
     }
 
+    /// What is left of it when power was lost under a living patrol, and the disk shows no longer what it has attested to.
+    pub fn as_heard(&self, heard: &Heard) -> Self {
+        Knowledge { durable: self.saved.max(heard.attested()), ..self.clone() }
+    }
+
     /// What is left of it when some read of the check failed, and a witness may have been in what it did not show.
     pub fn without_the_disk(&self) -> Self {
         Knowledge { durable: self.saved, ..self.clone() }
@@ -50,6 +56,10 @@ impl Knowledge {
             let issue = write.claim.issue;
             write.promised && (issue.seq < self.durable || self.is_saved_as_durable(issue))
         })
+    }
+
+    pub fn loaded(&self) -> Option<&Checkpoint> {
+        self.loaded.as_ref()
     }
 
     /// The saved window calls it durable, above D.
@@ -140,6 +150,57 @@ impl Knowledge {
     }
 }
 
+/// What the surveys of one start were told: each counts for itself, as it may hear atoms again that an earlier one has heard.
+#[derive(Default)]
+pub struct Heard {
+    asked: BTreeSet<Block>,
+    /// By atom, in the survey that goes on.
+    frontiers: Vec<Seq>,
+    /// By two atoms of one of those before.
+    before: Seq,
+    judges: bool,
+}
+
+impl Heard {
+    pub fn attested(&self) -> Seq {
+        self.before.max(two_highest(self.frontiers.iter().copied()).1)
+    }
+
+    pub fn watch(&mut self, sight: &Sight<'_>, loaded: &Checkpoint) {
+        match sight {
+            Sight::Blip => self.judges = false,
+            Sight::Acted(Action::Record(Record::PatrolBegan { .. })) => self.judges = true,
+            _ if self.judges => {}
+            Sight::Acted(Action::Read(_, block)) => self.ask([*block].into()),
+            Sight::Acted(Action::ReadSpan(_, span)) => self.ask(span.blocks().collect()),
+            Sight::Told(Event::Surveyed(_, claims)) => self.hear(claims, loaded),
+            Sight::Told(Event::SurveyedSpan(_, claims)) => {
+                claims.iter().for_each(|(_, claims)| self.hear(claims, loaded))
+            }
+            _ => {}
+        }
+    }
+
+    fn ask(&mut self, mut blocks: BTreeSet<Block>) {
+        if !self.asked.is_disjoint(&blocks) {
+            *self = Heard { before: self.attested(), ..Heard::default() };
+        }
+        self.asked.append(&mut blocks);
+    }
+
+    fn hear(&mut self, claims: &Claims, loaded: &Checkpoint) {
+        for (claim, atoms) in claims.iter().filter(|(claim, _)| is_witness(claim, loaded)) {
+            self.frontiers.extend((0..*atoms).map(|_| claim.durable));
+        }
+    }
+}
+
+/// Whether a claim speaks for the newest epoch that a ledger knows.
+fn is_witness(claim: &Claim, loaded: &Checkpoint) -> bool {
+    let newest = loaded.epochs.newest().map(|record| record.epoch);
+    Some(claim.issue.epoch) == newest && claim.promise >= loaded.promise && claim.issue.seq < loaded.reserved
+}
+
 /// What the whole atoms of this run claim that stand in their own place, as a read would show them.
 fn claims_on(scene: Scene<'_>) -> impl Iterator<Item = Claim> {
     claims_of(scene, (0..scene.disk.blocks()).map(Block))
@@ -159,15 +220,11 @@ fn claims_of<'a>(scene: Scene<'a>, blocks: impl Iterator<Item = Block> + 'a) -> 
 /// The highest frontier that an atom of the newest epoch claims in a block of the window, and the one that two such atoms
 /// claim. One alone is not judged by. Elsewhere no claim can be above the saved D.
 pub fn witnesses(loaded: &Checkpoint, scene: Scene<'_>) -> (Seq, Seq) {
-    let newest = loaded.epochs.newest().map(|record| record.epoch);
-    let witness = |claim: &Claim| {
-        Some(claim.issue.epoch) == newest && claim.promise >= loaded.promise && claim.issue.seq < loaded.reserved
-    };
     let in_window = |block: &Block| {
         scene.schedule.newest_below(loaded.reserved, *block).is_some_and(|newest| newest >= loaded.durable())
     };
     let claims = claims_of(scene, (0..scene.disk.blocks()).map(Block).filter(in_window));
-    two_highest(claims.filter(witness).map(|claim| claim.durable))
+    two_highest(claims.filter(|claim| is_witness(claim, loaded)).map(|claim| claim.durable))
 }
 
 fn two_highest(frontiers: impl Iterator<Item = Seq>) -> (Seq, Seq) {

@@ -9,7 +9,7 @@ use scrubd::sim::{Origin, Scene, Sight, Watcher};
 use scrubd::tag::Class;
 use scrubd::vocabulary::Block;
 
-use super::knowledge::{Knowledge, rotted_since};
+use super::knowledge::{Heard, Knowledge, rotted_since};
 
 /// Whether every block of the region is spoken of.
 fn is_whole(judgement: &Judgement) -> bool {
@@ -30,6 +30,9 @@ pub struct NoMiss {
     changed: BTreeSet<Block>,
     ignored: bool,
     patrols: bool,
+    /// What its surveys have heard, and whether power was lost under it.
+    heard: Heard,
+    lost_power: bool,
     /// The first block that this patrol judges in its pass.
     from: u64,
     /// Faults that had struck when the check began.
@@ -38,6 +41,9 @@ pub struct NoMiss {
 
 impl Watcher for NoMiss {
     fn watch(&mut self, sight: &Sight<'_>, scene: Scene<'_>) -> Result<(), String> {
+        if let Some(loaded) = self.knowledge.as_ref().and_then(Knowledge::loaded).filter(|_| self.patrols) {
+            self.heard.watch(sight, loaded);
+        }
         match sight {
             Sight::Started { settings, loaded, current } => {
                 self.state_was_lost |= !current;
@@ -49,6 +55,7 @@ impl Watcher for NoMiss {
                 self.ignored = settings.ignore_state;
                 let checks = matches!(settings.mode, Mode::Check | Mode::Patrol);
                 (self.patrols, self.from) = (settings.mode == Mode::Patrol, 0);
+                (self.heard, self.lost_power) = Default::default();
                 let known = |loaded| Knowledge::at_check(loaded, scene, self.state_was_lost);
                 self.knowledge = match *loaded {
                     _ if checks && self.ignored => Some(Knowledge::by_tags_alone(settings.promise, scene)),
@@ -72,15 +79,17 @@ impl Watcher for NoMiss {
             // A patrol that goes on answers for what it judges from there, and what it tells was told when it was met.
             Sight::Acted(Action::Record(Record::PatrolBegan { from, .. })) => self.from = from.0,
             // What it has seen before power was lost may be gone now.
-            Sight::Blip if self.patrols => self.from = scene.disk.blocks(),
+            Sight::Blip if self.patrols => (self.from, self.lost_power) = (scene.disk.blocks(), true),
             Sight::Acted(Action::Judged(judgement)) if self.patrols && !is_whole(judgement) => {}
             Sight::Acted(Action::Judged(judgement)) if judgement.verdict != Overall::Incomplete => {
                 let Some(knowledge) = &self.knowledge else { return Ok(()) };
                 // A read that did not show what is there may have hidden a witness.
                 let disturbed = !self.unread.is_empty() || !self.garbled.is_empty() || rotted_since(self.struck, scene);
                 let full = knowledge;
+                let as_heard = self.lost_power.then(|| knowledge.as_heard(&self.heard));
+                let knowledge = as_heard.as_ref().unwrap_or(knowledge);
                 let lessened = disturbed.then(|| knowledge.without_the_disk());
-                let knowledge = lessened.as_ref().unwrap_or(full);
+                let knowledge = lessened.as_ref().unwrap_or(knowledge);
                 let expected = if self.ignored { State::Missing } else { State::Current };
                 if judgement.state != expected {
                     // Once a state was lost unnoticed, tags of a forgotten future may turn up at any time.

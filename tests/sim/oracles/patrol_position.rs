@@ -18,6 +18,8 @@ pub struct PatrolPosition {
     state_was_lost: bool,
     /// Seen to be wrong, and not told yet.
     owed: BTreeSet<Block>,
+    /// Told since this patrol began or went on.
+    told: BTreeSet<Block>,
     reading: BTreeMap<OpId, Block>,
     wide: BTreeMap<SpanId, Span>,
 }
@@ -49,7 +51,7 @@ impl Watcher for PatrolPosition {
             Sight::Started { settings, current, .. } => {
                 self.state_was_lost |= !current;
                 self.patrols = settings.mode == Mode::Patrol;
-                (self.owed, self.reading, self.wide) = Default::default();
+                (self.owed, self.told, self.reading, self.wide) = Default::default();
             }
             Sight::Acted(Action::Write { .. }) => self.judged.clear(),
             _ if !self.patrols => {}
@@ -58,6 +60,7 @@ impl Watcher for PatrolPosition {
                 self.pass = *pass;
                 self.judged_now().retain(|block| block < from);
                 self.owed.clear();
+                self.told.clear();
                 return self.vouched(from.0, "it goes on at");
             }
             Sight::Acted(Action::Record(Record::PassPatrolled { .. })) => {
@@ -72,7 +75,10 @@ impl Watcher for PatrolPosition {
             Sight::Acted(Action::ReadSpan(id, span)) => {
                 self.wide.insert(*id, span.clone());
             }
-            Sight::Told(Event::Read(op, Err(_))) => self.owed.extend(self.reading.get(op)),
+            // One that was told already may be read once more, as the home of what turned up elsewhere.
+            Sight::Told(Event::Read(op, Err(_))) => {
+                self.owed.extend(self.reading.get(op).filter(|block| !self.told.contains(block)));
+            }
             Sight::Told(Event::Inspected(op, inspection)) => {
                 let block = self.reading[op];
                 self.judged_now().insert(block);
@@ -88,6 +94,7 @@ impl Watcher for PatrolPosition {
             }
             Sight::Acted(Action::Report(finding, _)) if !finding.detail.starts_with("stuck:") => {
                 self.owed.remove(&finding.block);
+                self.told.insert(finding.block);
                 self.judged_now().insert(finding.block);
             }
             _ => {}
