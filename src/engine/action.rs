@@ -262,7 +262,7 @@ pub enum Outcome {
     Broken,
     /// The state could not be saved.
     StateNotSaved(String),
-    /// Device write or flush errors over budget.
+    /// Device write or flush errors over budget, or the device was removed.
     DeviceErrors(String),
     /// The trigger's command was missing, failed or timed out.
     CommandFailed(String),
