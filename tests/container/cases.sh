@@ -514,8 +514,11 @@ case_a_released_target_is_no_target_any_more() {
 }
 
 case_a_removal_stops_what_runs_cleanly_and_keeps_state_and_configuration() {
+    c systemctl enable --now scrubd-patrol@bay3.timer
+    c systemctl is-active scrubd-patrol@bay3.timer
     c dpkg -r scrubd
     fails c systemctl is-active scrubd@bay3
+    fails c systemctl is-active scrubd-patrol@bay3.timer
     c test -e /var/lib/scrubd/bay3/ledger.0
     c test -e /etc/scrubd/scrubd.toml
     fails c test -e /usr/bin/scrubd
@@ -525,6 +528,7 @@ case_a_removal_stops_what_runs_cleanly_and_keeps_state_and_configuration() {
 case_a_purge_takes_the_state_and_leaves_what_is_the_administrators() {
     c dpkg -P scrubd
     fails c test -e /var/lib/scrubd
+    fails c test -L /etc/systemd/system/timers.target.wants/scrubd-patrol@bay3.timer
     fails c test -e /etc/scrubd/scrubd.toml
     c test -e /etc/scrubd/conf.d/bay3.toml
     c id scrubd
