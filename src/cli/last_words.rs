@@ -157,7 +157,7 @@ impl LastWords {
             Outcome::Kept => "no broken promise was found; not every block was judged".to_owned(),
             Outcome::Broken => "VIOLATED: a promise was broken".to_owned(),
             Outcome::StateNotSaved(why) => format!("stopped: the state could not be saved: {why}"),
-            Outcome::DeviceErrors(why) => format!("stopped: the device fails: {why}"),
+            Outcome::DeviceErrors(why) => format!("stopped, as I/O to the device failed: {why}"),
             Outcome::CommandFailed(why) => {
                 format!("no new findings, but the trigger's command did not do its work: {why}")
             }

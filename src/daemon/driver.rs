@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use nix::errno::Errno;
 use tokio::sync::mpsc;
 
 use super::board::{self, Board, Heard, Snapshot, Stopwatches};
@@ -24,7 +25,7 @@ use crate::pool::Pool;
 use crate::report::Judgement;
 use crate::ring::{Buffer, Completion, IoFailure, Kind, Ring, Token};
 use crate::tag::{Inspector, Verdict};
-use crate::target::Presence;
+use crate::target::{Presence, Standing};
 use crate::vocabulary::{Geometry, RunId};
 
 /// The flush's name in the ring; an operation's is its number.
@@ -163,9 +164,17 @@ impl Driver {
 
     /// In the engine's words. A disk that was pulled out fails as one that is broken: sysfs knows which of them it is.
     pub(super) fn fault(&self, failure: &IoFailure) -> Fault {
-        let missing = self.presence.missing();
-        let message = missing.as_ref().map_or_else(|| failure.to_string(), |missing| format!("{missing} ({failure})"));
-        Fault { errno: failure.errno, end_of_file: failure.end_of_file, removed: missing.is_some(), message }
+        let IoFailure { errno, end_of_file, .. } = *failure;
+        match self.presence.look() {
+            Standing::There => Fault { errno, end_of_file, removed: false, message: failure.to_string() },
+            Standing::Leaving(why) => {
+                let errno = Errno::ENODEV as i32;
+                Fault { errno, end_of_file: false, removed: false, message: format!("{why} ({failure})") }
+            }
+            Standing::Removed(why) => {
+                Fault { errno, end_of_file, removed: true, message: format!("{why} ({failure})") }
+            }
+        }
     }
 
     fn look_taken(&mut self, done: VerifyDone) {

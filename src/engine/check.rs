@@ -29,8 +29,10 @@ const PROBED: u64 = 16;
 /// Findings of a check whose contents are read again for evidence.
 const MAX_EVIDENCE: usize = 256;
 
-/// A check begins anew so often because a read said that the device was gone; then that is what it finds.
+/// A check begins anew so often because a read said that the device was gone; then that is what it finds. Each time it
+/// waits twice as long, 7 s in all: a driver takes its time to remove a disk that was pulled out, or to find it again.
 const MAX_GONE: u32 = 3;
+const GONE_FOR_NS: u64 = 1_000_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CheckStage {
@@ -83,10 +85,12 @@ pub(super) struct Check {
     probe_only: bool,
     pub(super) distrust: Option<String>,
     /// The saved ledger does not hold, and all tags are heard for that.
-    distrusted: bool,
+    pub(super) distrusted: bool,
     again: bool,
     /// Times that it began anew because a read said that the device was gone.
     pub(super) gone: u32,
+    /// When it may read, after it began anew for that.
+    pub(super) not_before: u64,
     /// It is over, and a trigger is all that is still to come.
     pub(super) concluded: bool,
     pub(super) stop_asked: bool,
@@ -140,6 +144,7 @@ impl Check {
             distrusted: false,
             again: false,
             gone: 0,
+            not_before: 0,
             concluded: false,
             stop_asked: false,
             from_saved: true,
@@ -156,10 +161,13 @@ impl Check {
         self.again = true;
     }
 
-    /// Counts a read that says that the device is gone. False once that has been so too often.
-    pub(super) fn may_start_over_for_an_error(&mut self) -> bool {
+    /// Counts a read that says that the device is gone, at this time. False once that has been so too often.
+    pub(super) fn may_start_over_for_an_error(&mut self, clock: u64) -> bool {
         // All that was in flight fails together: once for each beginning.
-        self.gone += u32::from(!self.again);
+        if !self.again {
+            self.gone += 1;
+            self.not_before = clock + (GONE_FOR_NS << (self.gone - 1).min(MAX_GONE));
+        }
         self.gone <= MAX_GONE
     }
 
@@ -276,10 +284,10 @@ impl Engine {
         if let Some(saved) = saved.clone() {
             self.recovered = Recovered::from_saved(self.schedule, saved);
         }
-        let Check { from_saved, gone, distrusted, .. } = self.check;
+        let Check { from_saved, gone, not_before, distrusted, .. } = self.check;
         let attestation = std::mem::take(&mut self.check.attestation).once_more();
         let plan = Check::plan(&self.geometry, &self.schedule, saved.as_ref(), &self.settings);
-        self.check = Check { from_saved, gone, distrusted, attestation, ..plan };
+        self.check = Check { from_saved, gone, not_before, distrusted, attestation, ..plan };
     }
 
     pub(super) fn check_is_exhausted(&self) -> bool {
@@ -294,6 +302,9 @@ impl Engine {
 
     /// Reads on as far as the queue has room.
     fn feed_check(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if now.mono_ns < self.check.not_before {
+            return;
+        }
         self.start_suspects(now, actions);
         // What they ask for was not there when the others' reads were submitted, and no event need follow.
         self.submit_rereads(actions);

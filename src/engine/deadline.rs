@@ -23,8 +23,9 @@ use crate::vocabulary::{Block, Now};
 /// Deadlines are looked at this often within one deadline: an I/O is reported at most a quarter late.
 const LOOKS: u64 = 4;
 
-/// The age that is shown of what is stuck is right to a part in so many.
+/// The age that is shown of what is stuck is right to a part in so many, and to an hour.
 const AGE_SHOWN: u64 = 16;
+const AGE_SHOWN_NS: u64 = 3_600_000_000_000;
 
 /// How long a save may still take once somebody has asked twice to stop: a person waits as long.
 pub(super) const HURRIED_NS: u64 = 5_000_000_000;
@@ -55,7 +56,7 @@ impl Engine {
             return Some(self.deadlines_watched_at);
         }
         let age = self.oldest_stuck_since().map(|since| self.ops.clock.saturating_sub(since))?;
-        Some(self.deadlines_watched_at.max(self.ops.clock.saturating_add(age / AGE_SHOWN)))
+        Some(self.deadlines_watched_at.max(self.ops.clock.saturating_add((age / AGE_SHOWN).min(AGE_SHOWN_NS))))
     }
 
     pub(super) fn watch_deadlines(&mut self, now: Now, actions: &mut Vec<Action>) {
@@ -88,6 +89,9 @@ impl Engine {
 
     /// Nothing is going on but what does not return.
     pub(super) fn nothing_but_stuck(&self) -> bool {
+        if !self.rereads_later.is_empty() {
+            return false;
+        }
         let some = self.ops.stuck() + self.spans.stuck() > 0 || self.flush_stuck;
         some && self.ops.only_stuck_active() && self.spans.only_stuck() && (!self.flushing || self.flush_stuck)
     }

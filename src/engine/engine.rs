@@ -102,6 +102,8 @@ pub struct Engine {
     pub(super) started: Option<u64>,
     /// Operations whose block, or the home of its contents, is to be read again as soon as the queue has room.
     pub(super) rereads: VecDeque<OpId>,
+    /// Those that wait for a time, soonest first.
+    pub(super) rereads_later: VecDeque<(u64, OpId)>,
     /// Triages that are done but for the flush in flight.
     pub(super) awaiting_flush: Vec<OpId>,
     /// Triages whose last read, of a home, is judged.
@@ -135,7 +137,8 @@ impl Engine {
         let saved = saved.filter(|_| !settings.ignore_state);
         let patrol = Patrol::plan(&geometry, run, saved.as_ref(), position, &settings);
         let believed = patrol.believes(saved.as_ref());
-        let check = Check::plan(&geometry, &schedule, believed, &settings);
+        let mut check = Check::plan(&geometry, &schedule, believed, &settings);
+        check.distrusted = believed.is_none() && saved.is_some();
         let recovered = match saved {
             Some(saved) => Recovered::from_saved(schedule, saved),
             None => Recovered::rebuilt(schedule, settings.promise, None, &crate::ledger::Attestation::default()),
@@ -182,6 +185,7 @@ impl Engine {
             failed_writes: 0,
             started: None,
             rereads: VecDeque::new(),
+            rereads_later: VecDeque::new(),
             awaiting_flush: Vec::new(),
             homes_read: Vec::new(),
             passed: None,
@@ -239,7 +243,7 @@ impl Engine {
         let while_running = [Some(self.write_not_before), flush, self.saves.due_at()].map(|at| at.filter(|_| running));
         while_running
             .into_iter()
-            .chain([self.saves.retry_at(), self.deadlines_due(), self.patrol_wake()])
+            .chain([self.saves.retry_at(), self.deadlines_due(), self.patrol_wake(), self.reads_wake()])
             .flatten()
             .filter(later)
             .min()

@@ -264,6 +264,9 @@ impl Engine {
         if self.check.is_interrupted() && !stops {
             return false;
         }
+        if now.mono_ns < self.check.not_before {
+            return true;
+        }
         self.start_suspects(now, actions);
         self.submit_rereads(actions);
         while self.in_flight() < self.settings.queue_depth {

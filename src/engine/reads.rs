@@ -14,6 +14,9 @@ use crate::report::{Finding, FindingKey};
 use crate::tag::{Claims, Class, Inspection, Verdict};
 use crate::vocabulary::{Block, Issue, Now};
 
+/// How long the last look at a block waits that could not be read.
+const LAST_LOOK_NS: u64 = 1_000_000_000;
+
 impl Engine {
     /// A read has ended. Only bytes that were read are judged.
     pub(super) fn read(&mut self, now: Now, op: OpId, result: &Result<(), Fault>, actions: &mut Vec<Action>) {
@@ -57,7 +60,7 @@ impl Engine {
             return true;
         }
         let checking = matches!(self.phase, Phase::Checking);
-        let reset = device_is_gone(fault) && (!checking || self.check.may_start_over_for_an_error());
+        let reset = device_is_gone(fault) && (!checking || self.check.may_start_over_for_an_error(self.ops.clock));
         if reset {
             self.device_reset(fault.message.clone(), actions);
         }
@@ -163,13 +166,29 @@ impl Engine {
         }
     }
 
+    /// At once; the last time, where no read has shown anything so far, after a while: a path that is being switched
+    /// over, or a disk that was pulled out and is not yet known to be gone, fails for some moments.
     fn read_again(&mut self, op: OpId) {
         self.ops.enter(op, Stage::Waiting);
+        let last = |triage: &Triage| triage.rereads() + 1 == self.settings.rereads as usize && triage.saw_nothing();
+        if self.ops.get(op).triage.as_deref().is_some_and(last) {
+            return self.rereads_later.push_back((self.ops.clock.saturating_add(LAST_LOOK_NS), op));
+        }
         self.rereads.push_back(op);
+    }
+
+    /// When there is something to read that only waits for a time.
+    pub(super) fn reads_wake(&self) -> Option<u64> {
+        let checking = matches!(self.phase, Phase::Checking);
+        let later = self.rereads_later.front().map(|(at, _)| *at);
+        later.into_iter().chain(checking.then_some(self.check.not_before)).filter(|at| *at > self.ops.clock).min()
     }
 
     /// Reads again, within the queue's depth, and before anything new is read.
     pub(super) fn submit_rereads(&mut self, actions: &mut Vec<Action>) {
+        while self.rereads_later.front().is_some_and(|(at, _)| *at <= self.ops.clock) {
+            self.rereads.extend(self.rereads_later.pop_front().map(|(_, op)| op));
+        }
         while self.in_flight() < self.settings.queue_depth {
             let Some(op) = self.rereads.pop_front() else { return };
             let operation = self.ops.get(op);

@@ -275,7 +275,8 @@ impl Engine {
             return;
         }
         let exhausted = self.check_is_exhausted();
-        let idle = self.rereads.is_empty() && (exhausted || self.check.is_interrupted());
+        let idle =
+            self.rereads.is_empty() && self.rereads_later.is_empty() && (exhausted || self.check.is_interrupted());
         let blocked = self.in_flight() >= self.settings.queue_depth || idle;
         // A check ends without them.
         let ends = exhausted && self.settings.mode == Mode::Check && !self.check.is_interrupted();

@@ -80,6 +80,11 @@ impl Triage {
     }
 
     /// Reads after the first.
+    /// No read has returned anything.
+    pub(super) fn saw_nothing(&self) -> bool {
+        self.sightings.iter().all(|sighting| matches!(sighting, Sighting::Unreadable(_)))
+    }
+
     pub(super) fn rereads(&self) -> usize {
         self.sightings.len() - 1
     }

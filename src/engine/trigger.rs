@@ -90,9 +90,7 @@ impl Engine {
         match (&self.phase, trigger.stage) {
             // Nothing was written yet: what is saved is what there is to be known.
             (Phase::Checking, TriggerStage::Begun) if !self.check.from_saved && !self.check.concluded => false,
-            // What was found is told first: the command may take the rest of its evidence along. Not a disk that hangs: to
-            // cut its power may be what the trigger is for.
-            (Phase::Checking, TriggerStage::Begun) if self.check.found_all() && !self.nothing_but_stuck() => false,
+            (Phase::Checking, TriggerStage::Begun) if self.tells_what_it_found() => false,
             (Phase::Checking, TriggerStage::Begun) => {
                 self.fire(actions);
                 true
@@ -111,6 +109,12 @@ impl Engine {
             // An epoch is about to begin: the trigger's save would be of one that is over.
             _ => false,
         }
+    }
+
+    /// What was found is told first: the command may take the rest of its evidence along. Not where that does not get on: to
+    /// cut the power of a disk that hangs may be what the trigger is for.
+    fn tells_what_it_found(&self) -> bool {
+        self.check.found_all() && !self.paused && !self.check.stop_asked && !self.nothing_but_stuck()
     }
 
     fn advance_trigger(&mut self, now: Now, actions: &mut Vec<Action>) {
@@ -211,7 +215,7 @@ impl Engine {
         match (self.settings.trigger_then, &self.phase) {
             (Then::Exit, _) => self.stop(Outcome::Kept),
             // The command may have cut the power: what was read before may no longer be there.
-            (Then::Resume, Phase::Checking) => self.check.start_over(),
+            (Then::Resume, Phase::Checking) if self.settings.trigger_command => self.check.start_over(),
             (Then::Resume, phase) if self.settings.trigger_command => {
                 let why = "the trigger's command may have cut the power".to_owned();
                 match phase {

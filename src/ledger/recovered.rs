@@ -89,7 +89,12 @@ impl Attestation {
         self.highest_seq
     }
 
-    /// The frontier that two whole atoms of an epoch attest to.
+    /// The frontier that two whole atoms of an epoch attest to that were there when the disk was heard last.
+    fn witnessed(&self, epoch: Epoch) -> Option<Seq> {
+        self.epochs.get(&epoch)?.second
+    }
+
+    /// The frontier that two whole atoms of an epoch attest to, or have attested to before.
     #[must_use]
     pub fn frontier(&self, epoch: Epoch) -> Option<Seq> {
         self.epochs.get(&epoch)?.frontier()
@@ -178,8 +183,8 @@ impl Recovered {
     /// restart point.
     pub fn attest(&mut self, disk: &Attestation) {
         let newest = self.epochs.newest().map(|record| record.epoch);
-        self.attested = newest.and_then(|epoch| disk.frontier(epoch));
-        self.durable = self.durable.max(self.attested.unwrap_or(Seq(0)));
+        self.attested = newest.and_then(|epoch| disk.witnessed(epoch));
+        self.durable = self.durable.max(newest.and_then(|epoch| disk.frontier(epoch)).unwrap_or(Seq(0)));
     }
 
     /// Whether a tag shows that the saved ledger is older than the disk.

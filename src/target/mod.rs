@@ -47,7 +47,7 @@ pub use identity::{Identity, Kind, Sameness, TEXT_LIMIT, clean, normal_wwn};
 pub use init::init;
 pub use label::{Label, LabelFault};
 pub use open::{disks_beneath, open};
-pub use presence::Presence;
+pub use presence::{Presence, Standing};
 pub use release::{may_release, release};
 pub use sysfs::{DevNum, WriteCache};
 pub use uevent::{Lineage, Uevent};

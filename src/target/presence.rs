@@ -2,18 +2,36 @@
 //!
 //! A disk that is pulled out fails every read as one whose blocks cannot be read does, and must not be accused for it. The
 //! kernel gives its errors no number of its own: one driver says EIO, another moves no byte, as if the device ended there.
-//! What is certain is what sysfs says: a disk on its way out has no size any more (`blk_mark_disk_dead` in
-//! `block/genhd.c`) before its directory goes, and its driver may say so before that (`sdev_states` in
-//! `drivers/scsi/scsi_sysfs.c`, `nvme_sysfs_show_state` in `drivers/nvme/host/sysfs.c`). One that is there and does not
-//! answer ("offline", "dead") has not been taken away.
+//! What is certain is what sysfs says. A disk whose directory is gone is gone. Before that it has no size any more
+//! (`blk_mark_disk_dead` in `block/genhd.c`), and its driver says that it is on its way (`sdev_states` in
+//! `drivers/scsi/scsi_sysfs.c`, `nvme_sysfs_show_state` in `drivers/nvme/host/sysfs.c`). A disk that has died where it
+//! stands looks the same, and its directory stays: time tells.
+//!
+//! Where a target stands on several disks each of them counts, although a mirror may go on without it. What fails
+//! then ends the run as it does on a disk that was pulled out; whoever starts it again begins with the disks that there are.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
 
 use super::sysfs::Stack;
 
-/// States of a device that is being removed.
-const LEAVING: [&str; 4] = ["cancel", "deleted", "deleting", "deleting (no IO)"];
+/// States of a device that is being removed, or is given up: "offline" is what a pulled SATA disk is at first.
+const LEAVING: [&str; 7] =
+    ["cancel", "deleted", "offline", "transport-offline", "deleting", "deleting (no IO)", "dead"];
+
+/// What has become of a disk, or of the first of several of which it is not that it is there; in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is there, as far as can be seen.
+    There,
+    /// It is going, or has died: what comes of it is still to be seen.
+    Leaving(String),
+    /// It does not exist any more.
+    Removed(String),
+}
 
 /// The disks that a target stands on, as directories of sysfs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,30 +42,38 @@ pub struct Presence {
 impl Presence {
     /// Of the disks of a stack that are there now.
     pub(crate) fn of(stack: &Stack) -> Self {
-        Presence { disks: stack.disks.iter().filter(|disk| what_is_missing(disk).is_none()).cloned().collect() }
+        Presence { disks: stack.disks.iter().filter(|disk| standing(disk) == Standing::There).cloned().collect() }
     }
 
-    /// Which of them is gone, in words; `None` while all are there.
+    /// What has become of them. What is gone for certain comes first.
     #[must_use]
-    pub fn missing(&self) -> Option<String> {
-        self.disks.iter().find_map(|disk| {
-            let name = disk.file_name().unwrap_or_default().to_string_lossy();
-            what_is_missing(disk).map(|what| format!("{name} was removed: {what}"))
-        })
+    pub fn look(&self) -> Standing {
+        let all = || self.disks.iter().map(|disk| standing(disk));
+        let removed = all().find(|standing| matches!(standing, Standing::Removed(_)));
+        removed.or_else(|| all().find(|standing| *standing != Standing::There)).unwrap_or(Standing::There)
     }
 }
 
-fn what_is_missing(disk: &Path) -> Option<String> {
-    let text = |name| fs::read_to_string(disk.join(name)).ok();
-    match text("size").as_deref().map(str::trim_end) {
-        None => return Some(format!("{} is no more", disk.display())),
-        Some("0") => return Some(format!("{} says 0", disk.join("size").display())),
-        Some(_) => {}
+fn standing(disk: &Path) -> Standing {
+    let name = disk.file_name().unwrap_or_default().to_string_lossy();
+    let gone = |error: &std::io::Error| {
+        error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ENODEV as i32)
+    };
+    let says = |file: &str, what: &str| {
+        Standing::Leaving(format!("{name} is no longer what it was: {} says {what}", disk.join(file).display()))
+    };
+    match fs::read_to_string(disk.join("size")) {
+        Err(error) if gone(&error) => {
+            return Standing::Removed(format!("{name} was removed: {} is no more", disk.display()));
+        }
+        Ok(size) if size.trim_end() == "0" => return says("size", "0"),
+        // Who cannot look knows nothing.
+        _ => {}
     }
-    let state = text("device/state")?;
-    LEAVING
-        .contains(&state.trim_end())
-        .then(|| format!("{} says {}", disk.join("device/state").display(), state.trim_end()))
+    match fs::read_to_string(disk.join("device/state")) {
+        Ok(state) if LEAVING.contains(&state.trim_end()) => says("device/state", state.trim_end()),
+        _ => Standing::There,
+    }
 }
 
 #[cfg(test)]
@@ -68,43 +94,47 @@ mod tests {
         fn write(&self, name: &str, text: &str) {
             fs::write(self.0.path().join(name), format!("{text}\n")).expect("written");
         }
+    }
 
-        fn presence(&self) -> Presence {
-            Presence::of(&Stack { disks: [self.0.path().to_path_buf()].into(), incomplete: false })
-        }
+    fn presence(disks: &[&Disk]) -> Presence {
+        let disks = disks.iter().map(|disk| disk.0.path().to_path_buf()).collect();
+        Presence::of(&Stack { disks, incomplete: false })
     }
 
     #[test]
-    fn a_disk_that_is_there_is_not_missing_whatever_else_its_driver_says() {
-        for state in [None, Some("running"), Some("offline"), Some("live"), Some("dead"), Some("quiesce")] {
+    fn a_disk_that_answers_is_there_whatever_is_wrong_with_its_blocks() {
+        for state in [None, Some("running"), Some("live"), Some("resetting"), Some("quiesce")] {
             let disk = Disk::new("2048", state);
-            assert_eq!(disk.presence().missing(), None, "{state:?}");
+            assert_eq!(presence(&[&disk]).look(), Standing::There, "{state:?}");
         }
     }
 
     #[test]
-    fn without_a_size_or_a_directory_or_with_a_driver_that_removes_it_it_is_gone() {
-        let no_size = Disk::new("2048", None);
-        let presence = no_size.presence();
-        no_size.write("size", "0");
-        assert!(presence.missing().expect("gone").contains("size says 0"));
-
+    fn without_a_size_or_given_up_by_its_driver_it_may_come_back_or_have_died() {
+        let disk = Disk::new("2048", None);
+        let seen = presence(&[&disk]);
+        disk.write("size", "0");
+        assert!(matches!(seen.look(), Standing::Leaving(why) if why.contains("size says 0")));
         for state in LEAVING {
-            let leaving = Disk::new("2048", Some("running"));
-            let presence = leaving.presence();
-            leaving.write("device/state", state);
-            assert!(presence.missing().expect("gone").contains(state), "{state}");
+            let disk = Disk::new("2048", Some("running"));
+            let seen = presence(&[&disk]);
+            disk.write("device/state", state);
+            assert!(matches!(seen.look(), Standing::Leaving(why) if why.contains(state)), "{state}");
         }
+    }
 
-        let removed = Disk::new("2048", Some("running"));
-        let presence = removed.presence();
+    #[test]
+    fn without_a_directory_it_is_gone_and_that_counts_more_than_another_that_may_be_going() {
+        let (removed, leaving) = (Disk::new("2048", Some("running")), Disk::new("2048", None));
+        let seen = presence(&[&removed, &leaving]);
+        leaving.write("size", "0");
         fs::remove_dir_all(removed.0.path()).expect("removed");
-        assert!(presence.missing().expect("gone").contains("is no more"));
+        assert!(matches!(seen.look(), Standing::Removed(why) if why.contains("is no more")));
     }
 
     /// A loop device without a file, a card reader without a card.
     #[test]
     fn what_was_never_there_is_not_missed() {
-        assert_eq!(Disk::new("0", None).presence(), Presence::default());
+        assert_eq!(presence(&[&Disk::new("0", None)]), Presence::default());
     }
 }

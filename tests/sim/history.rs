@@ -356,7 +356,7 @@ impl History<'_> {
     }
 
     fn interfere(&mut self) -> Result<(), String> {
-        match self.random.below(8) {
+        match self.random.below(9) {
             0 | 1 => {
                 let mut chance = self.random.fork();
                 self.world.blip(&mut |_, _, choices| chance.below(choices as u64) as usize)
@@ -379,6 +379,10 @@ impl History<'_> {
                     self.count("state troubled under a living engine");
                 }
                 Ok(())
+            }
+            7 => {
+                self.count("device pulled out");
+                self.world.pull_out()
             }
             _ => {
                 let flush_every = FlushEvery::Bytes(u64::from(self.plan.world.geometry.block_size));

@@ -41,6 +41,7 @@ impl World {
             fires: self.fires,
             command_ends: self.command_ends.clone(),
             command_cuts_power: self.command_cuts_power,
+            removed: self.removed,
             steps: self.steps,
             writes_of_start: self.writes_of_start,
             lens: None,

@@ -169,6 +169,8 @@ pub struct World {
     pub lens: Option<Lens>,
     /// The trigger's command, where there is one, cuts the disk's power while the process lives on.
     pub command_cuts_power: bool,
+    /// The device was pulled out under the engine that runs.
+    removed: bool,
     steps: u64,
     /// Writes handed over by this start.
     pub writes_of_start: u64,
@@ -226,6 +228,7 @@ impl World {
             command_ends: Fired::Done,
             lens: None,
             command_cuts_power: false,
+            removed: false,
             steps: 0,
             writes_of_start: 0,
             hash: settings.seed,
@@ -265,6 +268,7 @@ impl World {
     ) -> Result<(), String> {
         assert!(self.engine.is_none(), "one engine at a time");
         self.truth.started();
+        self.removed = false;
         // Clocks jump between starts, and decide nothing.
         self.wall_offset = self.random.below(1 << 60);
         self.show(&Sight::Started { settings, loaded: saved.as_ref(), current })?;
@@ -382,13 +386,29 @@ impl World {
         self.command(Command::DeviceReset("power was lost".into()))
     }
 
+    /// The device is pulled out under the living engine: whatever it asks for fails, and its directory in sysfs is gone.
+    /// It is plugged in again before the next start.
+    ///
+    /// # Errors
+    /// What a watcher found wrong.
+    pub fn pull_out(&mut self) -> Result<(), String> {
+        self.removed = true;
+        self.fail_with_the_device()
+    }
+
+    pub(super) fn fail_with_the_device(&mut self) -> Result<(), String> {
+        let mut random = self.random.fork();
+        self.lose_power(5, &mut |_, _, choices| random.below(choices as u64) as usize)
+    }
+
     /// The device loses power under the living engine, which hears of it by errors alone, if at all: whatever is in
     /// flight ends with this one, at once.
     fn lose_power(&mut self, errno: i32, choose: &mut dyn FnMut(Block, u32, usize) -> usize) -> Result<(), String> {
         self.disk.cut(choose);
         self.truth.device_lost_power();
         self.show(&Sight::Blip)?;
-        let failed = || perform::fault(errno, "the device was reset");
+        let removed = self.removed;
+        let failed = || crate::engine::Fault { removed, ..perform::fault(errno, "the device was reset") };
         for (key, pending) in std::mem::take(&mut self.pending) {
             let event = match pending {
                 Pending::WriteEnds(op, ..) => Event::Wrote(op, Err(failed())),

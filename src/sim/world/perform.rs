@@ -73,6 +73,14 @@ impl World {
 
     /// What was pending happens; an event to be told now, if it was one.
     fn happen(&mut self, pending: Pending) -> Result<Option<Event>, String> {
+        let of_the_device = matches!(
+            pending,
+            Pending::WriteEnds(..) | Pending::ReadEnds(..) | Pending::SpanEnds(_) | Pending::FlushEnds
+        );
+        if self.removed && of_the_device {
+            self.later(0, pending);
+            return self.fail_with_the_device().map(|()| None);
+        }
         let event = match pending {
             Pending::Deliver(event) => return Ok(Some(event)),
             Pending::WriteEnds(op, io) => match self.try_write(op, io)? {

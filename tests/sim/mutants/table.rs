@@ -53,6 +53,9 @@ fn patrols() -> Vec<Suspect> {
         })
     };
     vec![
+        wrong("a patrol that nobody tells of a loss of power", &["patrol_position"], || {
+            deaf_to(|event| matches!(event, Event::Command(Command::DeviceReset(_))))
+        }),
         wrong("a patrol whose position runs ahead", &["patrol_position"], move || {
             saving(|position| {
                 if position.next.0 < position.counts.total {

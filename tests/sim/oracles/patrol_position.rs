@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use scrubd::engine::{Action, Event, Mode, OpId, Record, SpanId};
+use scrubd::engine::{Action, Command, Event, Mode, OpId, Record, SpanId};
 use scrubd::sim::{Scene, Sight, Watcher};
 use scrubd::tag::{Span, Verdict};
 use scrubd::vocabulary::Block;
@@ -14,12 +14,18 @@ pub struct PatrolPosition {
     /// By pass: a cut may take back that one was ended, and then the next patrol is at it still.
     judged: BTreeMap<u64, BTreeSet<Block>>,
     pass: u64,
+    /// Where the position stands that is being saved.
+    saving: Option<Block>,
     /// State was put back: a ledger, and with it a position, may be of before the last writes. They show it by their tags.
     state_was_lost: bool,
     /// Seen to be wrong, and not told yet.
     owed: BTreeSet<Block>,
     /// Told since this patrol began or went on.
     told: BTreeSet<Block>,
+    /// What an unclean end had left to be in doubt was judged before a loss of power, and counts again only for a patrol
+    /// that begins before it is saved that this one goes back.
+    lost: Option<BTreeSet<Block>>,
+    ended_cleanly: bool,
     reading: BTreeMap<OpId, Block>,
     wide: BTreeMap<SpanId, Span>,
 }
@@ -48,12 +54,18 @@ impl PatrolPosition {
 impl Watcher for PatrolPosition {
     fn watch(&mut self, sight: &Sight<'_>, scene: Scene<'_>) -> Result<(), String> {
         match sight {
-            Sight::Started { settings, current, .. } => {
+            Sight::Started { settings, current, loaded } => {
                 self.state_was_lost |= !current;
+                self.ended_cleanly = loaded.is_some_and(|loaded| loaded.clean);
+                let lost = self.lost.take().unwrap_or_default();
+                self.judged_now().extend(lost);
                 self.patrols = settings.mode == Mode::Patrol;
                 (self.owed, self.told, self.reading, self.wide) = Default::default();
             }
-            Sight::Acted(Action::Write { .. }) => self.judged.clear(),
+            Sight::Acted(Action::Write { .. }) => {
+                self.judged.clear();
+                self.lost = None;
+            }
             _ if !self.patrols => {}
             Sight::Acted(Action::Record(Record::PatrolBegan { pass, from, .. })) => {
                 // What is not below is judged now, or once more.
@@ -63,10 +75,16 @@ impl Watcher for PatrolPosition {
                 self.told.clear();
                 return self.vouched(from.0, "it goes on at");
             }
+            Sight::Told(Event::Command(Command::DeviceReset(_))) if !self.ended_cleanly => {
+                let judged = std::mem::take(self.judged_now());
+                self.lost.get_or_insert_default().extend(judged);
+            }
+            Sight::Told(Event::PositionSaved(Ok(()))) if self.saving == Some(Block(0)) => self.lost = None,
             Sight::Acted(Action::Record(Record::PassPatrolled { .. })) => {
                 return self.vouched(scene.disk.blocks(), "a pass is ended over");
             }
             Sight::Acted(Action::SavePosition(position)) if position.pass == self.pass => {
+                self.saving = Some(position.next);
                 return self.vouched(position.next.0, "the position is");
             }
             Sight::Acted(Action::Read(op, block)) => {
