@@ -39,6 +39,24 @@ def burn_in(machine):
     return "README: burn-in of a new disk", "active, writes, stops with 0, released", ", ".join(found), found == expected
 
 
+def patrol(machine):
+    machine.start([], [])
+    agent = machine.agent
+    script = replaced(blocks("Burn-in of a new disk")[0], r"^disk=.*$", DISK)
+    agent.sh(f"rm -f /etc/udev/rules.d/69-scrubd.rules; cd /root; {script}", 240)
+    agent.sh(f"for i in $(seq 300); do grep -q pass_written {EVENTS} && exit 0; sleep 0.3; done; scrubd status bay3; exit 1", 180)
+    script = replaced(blocks("Monthly patrol of long-lived data")[0], r'^patrol.pass_time = "14d"', 'patrol.pass_time = "20s"')
+    agent.sh(f"{DISK}; {script}", 240)
+    status = agent.sh("scrubd status bay3", check=False)[1]
+    found = agent.sh("""for i in $(seq 240); do
+        [ "$(systemctl show -P ActiveState scrubd-patrol@bay3)" = inactive ] && break; sleep 0.5; done
+        systemctl show -P Result scrubd-patrol@bay3; systemctl is-active scrubd-patrol@bay3.timer
+        journalctl --no-pager -o cat -u scrubd-patrol@bay3 | grep -o 'verdict: [a-z]*' | tail -1""", 180, check=False)[1].split("\n")
+    found = [line for line in found if line] + ["on schedule" if "schedule" in status else "no schedule"]
+    expected = ["success", "active", "verdict: intact", "on schedule"]
+    return "README: monthly patrol", ", ".join(expected), ", ".join(found), found == expected
+
+
 def power_cut(machine):
     machine.start([], [])
     common = replaced(blocks("Burn-in of a new disk")[0], r"^disk=.*$", DISK)
