@@ -99,3 +99,32 @@ fn a_block_that_only_the_survey_could_not_read_is_a_transient_finding() {
         }
     }
 }
+
+/// A path that is being switched over fails for some moments: the last look comes a second later, and is a good one.
+#[test]
+fn the_last_look_at_a_block_that_cannot_be_read_comes_after_a_while() {
+    let before = stopped(Promise::Flush);
+    for comes_back in [true, false] {
+        let settings = Settings { mode: Mode::Check, rereads: 3, span_bytes: 4096, ..settings(None) };
+        let mut bench = Bench::restart(13, settings, before.slot.clone(), before.disk.clone());
+        bench.dead = Some(Block(9));
+        let began = bench.now.mono_ns;
+        let mut outcome = None;
+        for _ in 0..1000 {
+            outcome = bench.run(1);
+            let looks = bench.read.iter().filter(|block| **block == Block(9)).count();
+            assert!(looks <= 3 || bench.now.mono_ns >= began + 1_000_000_000, "{looks} looks at once");
+            if looks == 3 && comes_back {
+                // The third has failed already, and is on its way.
+                bench.dead = None;
+            }
+            if outcome.is_some() {
+                break;
+            }
+        }
+        assert_eq!(outcome, Some(Outcome::Broken));
+        let [finding] = &bench.judged.pop().expect("a check ends with a judgement").findings[..] else { panic!("one") };
+        let persistence = if comes_back { Persistence::Transient } else { Persistence::Persistent };
+        assert_eq!((finding.class, finding.persistence, finding.reads.len()), (Class::Unreadable, persistence, 4));
+    }
+}
