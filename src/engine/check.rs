@@ -20,7 +20,7 @@ use crate::report::causes::{CauseList, Causes};
 use crate::report::{BlockCounts, Finding, FindingKey, Frontiers, Judgement, MAX_LISTED, Overall, Persistence};
 use crate::schedule::Schedule;
 use crate::tag::{Broken, Claims, Class, Inspection, Span, Verdict};
-use crate::vocabulary::{Block, Claim, Geometry, Now, Seq};
+use crate::vocabulary::{Block, Claim, Epoch, Geometry, Now, Seq};
 
 /// Blocks looked at after a clean stop: those that would be written next. Had somebody gone on with a newer copy of the
 /// state, they would show it.
@@ -396,6 +396,7 @@ impl Engine {
         check.from_saved = self.check.from_saved;
         check.gone = self.check.gone;
         check.distrusted = true;
+        check.attestation = std::mem::take(&mut self.check.attestation).once_more();
         self.check = check;
     }
 
@@ -556,10 +557,16 @@ impl Engine {
     }
 
     pub(super) fn mistrust_if_outrun(&mut self, block: Block, claim: &Claim) {
-        if self.surveys_all() || !self.recovered.is_outrun_by(claim) {
+        if self.surveys_all() {
             return;
         }
-        self.check.distrust.get_or_insert_with(|| outrun_in_words(block, claim));
+        if self.recovered.is_outrun_by(claim) {
+            self.check.distrust.get_or_insert_with(|| outrun_in_words(block, claim));
+        } else if self.recovered.state() != State::Current && !self.check.attestation.has_heard_of(claim.issue.epoch) {
+            // The other copy of a mirror, or a path that failed then: what this epoch has written over is not known.
+            self.check.attestation.add(claim, 1, self.recovered.promise());
+            self.check.distrust.get_or_insert_with(|| unheard_in_words(block, claim));
+        }
     }
 
     /// A block of the check in which nothing is wrong.
@@ -604,6 +611,13 @@ impl Engine {
             self.check.unlisted.push(finding.key());
         }
     }
+}
+
+fn unheard_in_words(block: Block, claim: &Claim) -> String {
+    let Epoch { number, nonce } = claim.issue.epoch;
+    format!(
+        "block {block} names epoch {number} (nonce {nonce:016x}), of which no block said anything when all tags were heard"
+    )
 }
 
 pub(super) fn outrun_in_words(block: Block, claim: &Claim) -> String {

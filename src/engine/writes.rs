@@ -109,7 +109,9 @@ impl Engine {
 
     /// The block that a write replaces was read and dealt with.
     pub(super) fn overwrite_read(&mut self, now: Now, op: OpId, fine: bool, actions: &mut Vec<Action>) {
-        let ending = self.trigger.is_some() || !matches!(self.phase, Phase::Running);
+        // Not before a trigger after which the run goes on: a number that is never issued holds up all that follow it.
+        let on_the_finding = self.trigger.as_ref().is_some_and(|trigger| trigger.reason == Reason::Finding);
+        let ending = on_the_finding || !matches!(self.phase, Phase::Running);
         let keep_evidence = !fine && ending && self.settings.on_finding != OnFinding::Continue;
         if keep_evidence || self.discards_sealed() {
             // Its number stays unissued: what was found is not overwritten.

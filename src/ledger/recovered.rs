@@ -78,6 +78,12 @@ impl Attestation {
         }
     }
 
+    /// Whether a tag of this epoch was seen.
+    #[must_use]
+    pub fn has_heard_of(&self, epoch: Epoch) -> bool {
+        self.epochs.contains_key(&epoch)
+    }
+
     /// The epochs seen.
     pub fn epochs(&self) -> impl DoubleEndedIterator<Item = Epoch> + '_ {
         self.epochs.keys().copied()
@@ -313,7 +319,9 @@ impl Recovered {
     }
 }
 
-/// With a stale ledger: the epochs that it has not heard of or whose checkpoints went on without it.
+/// With a stale ledger: the epochs that it has not heard of or whose checkpoints went on without it, and all from the first of
+/// these on. Where one of them has the number of an epoch that the ledger knows, both went on from copies of the state, and
+/// the one that is known may have been the last to write.
 fn contending_with(known: &Epochs, disk: &Attestation) -> Vec<Epoch> {
     let ahead = |epoch: &Epoch| match known.records().binary_search_by_key(&epoch.number, |r| r.epoch.number) {
         Ok(at) => {
@@ -322,7 +330,8 @@ fn contending_with(known: &Epochs, disk: &Attestation) -> Vec<Epoch> {
         }
         Err(at) => at > 0 || known.records().is_empty(),
     };
-    disk.epochs().filter(ahead).collect()
+    let from = disk.epochs().filter(ahead).map(|epoch| epoch.number).min();
+    disk.epochs().filter(|epoch| from.is_some_and(|from| epoch.number >= from)).collect()
 }
 
 /// Without a ledger: the newest epoch, and where two share a number, all from that number on.

@@ -364,3 +364,14 @@ fn an_epoch_remembers_those_that_may_have_left_something_one_pass_back() {
     assert_eq!(begun(11), 1);
     assert_eq!(begun(16), 3);
 }
+
+/// The ledger is of one of two epochs that share a number; the tags of the other show that it is stale. Which of them was the
+/// last to write nobody knows, and what the other one has proved may have been written over lawfully.
+#[test]
+fn with_a_stale_ledger_the_epoch_that_it_knows_contends_with_one_of_the_same_number() {
+    let other = Epoch { nonce: LAST.nonce ^ 1, ..LAST };
+    let of_both = rebuilt(Some(saved()), &[claim(other, 23, 22, 6), claim(LAST, 11, 10, 5)]);
+    assert_eq!((of_both.state(), of_both.durable()), (State::Stale, Seq(10)));
+    let of_the_other = rebuilt(Some(saved()), &[claim(other, 23, 22, 6), claim(OLD, 7, 7, 3)]);
+    assert_eq!(of_the_other.durable(), Seq(22), "what was before both is in both");
+}
