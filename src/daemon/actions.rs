@@ -108,7 +108,7 @@ impl Driver {
             Record::SaveFailed { .. } => tracing::warn!(target: notable::SAVE_FAILED, "{record}"),
             _ => tracing::warn!("{record}"),
         }
-        if matches!(record, Record::StateDistrusted { .. } | Record::DeviceReset { .. }) {
+        if matches!(record, Record::StateDistrusted { .. } | Record::HeardAgain { .. } | Record::DeviceReset { .. }) {
             // What was seen so far is judged anew.
             self.suspects.clear();
         }

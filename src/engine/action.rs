@@ -78,6 +78,11 @@ pub enum Record {
         /// Why it begins.
         why: String,
     },
+    /// All tags were heard, and then a block named an epoch of which none had said anything.
+    HeardAgain {
+        /// In words.
+        why: String,
+    },
     /// The saved ledger turned out older than the disk, or missing.
     StateDistrusted {
         /// In words.
@@ -208,6 +213,7 @@ impl std::fmt::Display for Record {
                     "epoch {epoch} begins at write {restart}, reserved up to {reserved}, promise {promise}: {why}"
                 )
             }
+            Record::HeardAgain { why } => write!(f, "all tags are heard once more: {why}"),
             Record::StateDistrusted { why } => write!(f, "the saved ledger is not to be trusted: {why}"),
             Record::FlushFailed { why } => write!(f, "a flush failed, nothing that it covered is promised: {why}"),
             Record::WriteFailed { seq, block, why, tries } => {

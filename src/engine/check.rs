@@ -19,8 +19,8 @@ use crate::ledger::{Attestation, Checkpoint, Recovered, State};
 use crate::report::causes::{CauseList, Causes};
 use crate::report::{BlockCounts, Finding, FindingKey, Frontiers, Judgement, MAX_LISTED, Overall, Persistence};
 use crate::schedule::Schedule;
-use crate::tag::{Broken, Claims, Class, Inspection, Span, Verdict};
-use crate::vocabulary::{Block, Claim, Epoch, Geometry, Now, Seq};
+use crate::tag::{Broken, Class, Inspection, Span, Verdict};
+use crate::vocabulary::{Block, Geometry, Now, Seq};
 
 /// Blocks looked at after a clean stop: those that would be written next. Had somebody gone on with a newer copy of the
 /// state, they would show it.
@@ -67,7 +67,7 @@ pub(super) struct Check {
     pub(super) alone: VecDeque<Block>,
     pub(super) suspects: VecDeque<Suspect>,
     window: (Seq, Seq),
-    attestation: Attestation,
+    pub(super) attestation: Attestation,
     pub(super) counts: BlockCounts,
     /// The first of the findings; `causes` has taken in all.
     pub(super) found: Vec<Finding>,
@@ -164,10 +164,10 @@ impl Check {
     /// Counts a read that says that the device is gone, at this time. False once that has been so too often.
     pub(super) fn may_start_over_for_an_error(&mut self, clock: u64) -> bool {
         // All that was in flight fails together: once for each beginning.
-        if !self.again {
-            self.gone += 1;
-            self.not_before = clock + (GONE_FOR_NS << (self.gone - 1).min(MAX_GONE));
+        if !self.again && self.gone < MAX_GONE {
+            self.not_before = clock + (GONE_FOR_NS << self.gone);
         }
+        self.gone += u32::from(!self.again);
         self.gone <= MAX_GONE
     }
 
@@ -388,9 +388,13 @@ impl Engine {
         true
     }
 
-    /// The saved ledger does not hold: everything that was judged by it is forgotten, and the tags are heard instead.
+    /// What was judged by does not hold, the saved ledger or what was heard: everything that was judged by it is forgotten, and
+    /// all tags are heard.
     pub(super) fn distrust_saved(&mut self, why: String, actions: &mut Vec<Action>) {
-        actions.push(Action::Record(Record::StateDistrusted { why }));
+        actions.push(Action::Record(match self.recovered.state() {
+            State::Current => Record::StateDistrusted { why },
+            State::Stale | State::Missing => Record::HeardAgain { why },
+        }));
         let mut check = Check::plan(&self.geometry, &self.schedule, None, &self.settings);
         check.stop_asked = self.check.stop_asked;
         check.from_saved = self.check.from_saved;
@@ -516,59 +520,6 @@ impl Engine {
         }
     }
 
-    /// A block whose witnesses were asked for.
-    pub(super) fn surveyed(&mut self, now: Now, op: OpId, claims: &Claims, actions: &mut Vec<Action>) {
-        let operation = self.ops.get(op);
-        let (block, triage) = (operation.block, operation.triage.as_ref());
-        if triage.is_some_and(|triage| triage.home.is_some()) {
-            return self.home_surveyed(op, claims);
-        }
-        let unread_at_first = triage.is_some();
-        self.hear(block, claims);
-        if unread_at_first {
-            return self.survey_succeeded(now, op, actions);
-        }
-        self.ops.finish(op);
-    }
-
-    /// The witnesses in a block, in a survey.
-    pub(super) fn hear(&mut self, block: Block, claims: &Claims) {
-        let held_to = self.recovered.promise();
-        for (claim, atoms) in claims.iter() {
-            self.mistrust_if_outrun(block, claim);
-            // A write that was never issued proves nothing.
-            if self.recovered.reserved().is_none_or(|reserved| claim.issue.seq < reserved) || self.surveys_all() {
-                self.check.attestation.add(claim, *atoms, held_to);
-            }
-        }
-    }
-
-    /// A survey could not read a block, or not at once. That is a finding where the judgement can read it: it is told
-    /// with the block, which is counted once.
-    pub(super) fn unsurveyed(&mut self, op: OpId, finding: Finding) {
-        if self.check.unsurveyed.len() < MAX_LISTED {
-            self.check.unsurveyed.insert(finding.block, finding);
-        }
-        self.ops.finish(op);
-    }
-
-    fn surveys_all(&self) -> bool {
-        self.check.stage == CheckStage::SurveyAll
-    }
-
-    pub(super) fn mistrust_if_outrun(&mut self, block: Block, claim: &Claim) {
-        if self.surveys_all() {
-            return;
-        }
-        if self.recovered.is_outrun_by(claim) {
-            self.check.distrust.get_or_insert_with(|| outrun_in_words(block, claim));
-        } else if self.recovered.state() != State::Current && !self.check.attestation.has_heard_of(claim.issue.epoch) {
-            // The other copy of a mirror, or a path that failed then: what this epoch has written over is not known.
-            self.check.attestation.add(claim, 1, self.recovered.promise());
-            self.check.distrust.get_or_insert_with(|| unheard_in_words(block, claim));
-        }
-    }
-
     /// A block of the check in which nothing is wrong.
     pub(super) fn judged(&mut self, op: OpId, inspection: &Inspection) {
         if !self.readable_at_last(self.ops.get(op).block) {
@@ -587,14 +538,6 @@ impl Engine {
         unread
     }
 
-    /// Whether a block shows that the ledger is stale. Asked before anything is made of its verdict.
-    pub(super) fn hear_claims(&mut self, op: OpId, claims: &Claims) {
-        let block = self.ops.get(op).block;
-        for (claim, _) in claims.iter() {
-            self.mistrust_if_outrun(block, claim);
-        }
-    }
-
     /// A block of the check with a broken promise, diagnosed.
     pub(super) fn found_in_check(&mut self, mut finding: Finding) {
         if self.patrols() {
@@ -611,18 +554,4 @@ impl Engine {
             self.check.unlisted.push(finding.key());
         }
     }
-}
-
-fn unheard_in_words(block: Block, claim: &Claim) -> String {
-    let Epoch { number, nonce } = claim.issue.epoch;
-    format!(
-        "block {block} names epoch {number} (nonce {nonce:016x}), of which no block said anything when all tags were heard"
-    )
-}
-
-pub(super) fn outrun_in_words(block: Block, claim: &Claim) -> String {
-    format!(
-        "the saved ledger is older than the disk: block {block} names epoch {} (nonce {:016x}) and checkpoint {}, which it has not heard of",
-        claim.issue.epoch.number, claim.issue.epoch.nonce, claim.checkpoint,
-    )
 }

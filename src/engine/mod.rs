@@ -11,10 +11,12 @@ mod deadline;
 #[allow(clippy::module_inception, reason = "the room is named after the thing in it")]
 mod engine;
 mod event;
+mod hearing;
 mod holders;
 mod known;
 mod operations;
 mod patrol;
+mod patrol_status;
 mod reads;
 mod route;
 mod saves;
@@ -31,7 +33,7 @@ mod writes;
 pub use action::{Action, Outcome, Record};
 pub use engine::Engine;
 pub use event::{Command, Event, Fault, Fired, OpId, Reason, SpanId};
-pub use patrol::PatrolStatus;
+pub use patrol_status::PatrolStatus;
 pub use settings::{FlushEvery, Mode, OnFinding, OnStart, Settings, Then, TriggerIo};
 pub use status::{Status, StuckIo};
 

@@ -1,9 +1,9 @@
 //! What was read: judged, read again where it does not fit, and reported.
 
 use super::action::Action;
-use super::check::outrun_in_words;
 use super::engine::{Engine, Phase};
 use super::event::{Fault, OpId};
+use super::hearing::outrun_in_words;
 use super::operations::{Stage, Task};
 use super::triage::{Diagnosis, Sighting, Triage, errno_of};
 use super::walk::Walk;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::engine::{Engine, Goal, Phase};
-use super::patrol::PatrolStatus;
+use super::patrol_status::PatrolStatus;
 use super::settings::Mode;
 use crate::ledger::{Ledger, State};
 use crate::report::{BlockCounts, ByteCounts};

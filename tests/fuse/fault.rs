@@ -30,7 +30,7 @@ pub(crate) enum Fault {
 }
 
 /// The requests that can be struck.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Write,
     Read,
@@ -53,12 +53,19 @@ pub(crate) struct Plan {
     pub(crate) fault: Fault,
     pub(crate) every: u64,
     pub(crate) left: u64,
+    /// One place is struck so often in a row at the most.
+    in_a_row: u32,
     seen: u64,
 }
 
 impl Plan {
     pub(crate) fn new(fault: Fault, every: u64, left: u64) -> Plan {
-        Plan { fault, every, left, seen: 0 }
+        Plan { fault, every, left, in_a_row: u32::MAX, seen: 0 }
+    }
+
+    /// A run puts up with three failures of one write: more would end it, and be another story.
+    pub(crate) fn thrice_in_a_row_at_the_most(self) -> Plan {
+        Plan { in_a_row: 3, ..self }
     }
 
     /// Whether the newest request of its kind was struck.
@@ -68,10 +75,11 @@ impl Plan {
 
     /// The fault that strikes this request, if one does.
     /// What passes is over when the same place is asked for again: struck twice it would be something else, an unstable one.
-    pub(crate) fn strike(plans: &mut [Plan], kind: Kind, struck_before: bool) -> Option<Fault> {
+    pub(crate) fn strike(plans: &mut [Plan], kind: Kind, struck_before: bool, in_a_row: u32) -> Option<Fault> {
         plans.iter_mut().filter(|plan| plan.fault.strikes() == kind).find_map(|plan| {
             plan.seen += 1;
             let over = struck_before && matches!(plan.fault, Fault::TransientFlip | Fault::ReadError);
+            let over = over || in_a_row >= plan.in_a_row;
             let due = plan.left > 0 && plan.seen.is_multiple_of(plan.every) && !over;
             plan.left -= u64::from(due);
             due.then_some(plan.fault)

@@ -134,8 +134,8 @@ fn no_cut_of_a_disk_that_admits_its_failures_leads_to_a_finding() {
             let before = rig.store().store().counts;
             running.until("the first write", || rig.store().store().counts.writes > before.writes);
             // From here on, as a flush that fails before the first epoch ends it at once.
-            // One write in more than can be in flight: else one of them may be it at each of its tries, and the run gives up.
-            let plans = vec![Plan::new(Fault::FlushError, 3, u64::MAX), Plan::new(Fault::WriteError, 37, u64::MAX)];
+            let writes = Plan::new(Fault::WriteError, 11, u64::MAX).thrice_in_a_row_at_the_most();
+            let plans = vec![Plan::new(Fault::FlushError, 3, u64::MAX), writes];
             rig.store().store_mut().plans = plans;
             let wanted = before.writes + 20 + Chance(cut).below(300);
             running.until("writes before the cut", || rig.store().store().counts.writes >= wanted);

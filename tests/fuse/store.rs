@@ -60,6 +60,8 @@ pub(crate) struct Store {
     pub(crate) counts: Counts,
     /// Where each fault struck: the offset of the request.
     pub(crate) struck: Vec<(Fault, usize)>,
+    /// How often in a row each place was struck until now.
+    in_a_row: BTreeMap<(Kind, usize), u32>,
     pub(crate) plans: Vec<Plan>,
     /// The numbers of the writes that came, by atom.
     history: BTreeMap<usize, BTreeSet<u64>>,
@@ -90,6 +92,7 @@ impl Store {
             chance: Chance(seed),
             counts: Counts::default(),
             struck: Vec::new(),
+            in_a_row: BTreeMap::new(),
             history: BTreeMap::new(),
             plans: Vec::new(),
             unreadable: BTreeSet::new(),
@@ -185,7 +188,11 @@ impl Store {
         // Blocks start at whole pages behind the label; other requests are the guards' looks at the target.
         let before = self.struck.iter().any(|(_, at)| *at == offset);
         let a_block = offset >= DATA && offset % 4096 == 0;
-        let fault = a_block.then(|| Plan::strike(&mut self.plans, kind, before)).flatten();
+        let in_a_row = self.in_a_row.remove(&(kind, offset)).unwrap_or(0);
+        let fault = a_block.then(|| Plan::strike(&mut self.plans, kind, before, in_a_row)).flatten();
+        if fault.is_some() {
+            self.in_a_row.insert((kind, offset), in_a_row + 1);
+        }
         self.struck.extend(fault.map(|fault| (fault, offset)));
         fault
     }

@@ -106,3 +106,38 @@ fn a_block_that_a_survey_cannot_read_at_first_is_known_where_it_was_reported() {
     assert_eq!((first.block, first.persistence, first.known), (window, Persistence::Transient, false));
     assert!(check(Some(first.key())).known);
 }
+
+/// The other copy of a mirror shows, while it is judged by the tags alone, a block of an epoch that no tag had named: what that
+/// epoch has written over nobody knows, and all tags are heard again.
+#[test]
+fn an_epoch_that_turns_up_only_when_judging_has_all_tags_heard_again() {
+    let mut first = Bench::new(13, settings(Some(2)));
+    assert_eq!(first.run(100_000), Some(Outcome::Kept));
+    let mut second = Bench::restart(13, settings(Some(1)), first.slot.clone(), first.disk.clone());
+    assert_eq!(second.run(100_000), Some(Outcome::Kept));
+    let settings = Settings { mode: crate::engine::Mode::Check, ignore_state: true, ..settings(None) };
+    let mut bench = Bench::restart(13, settings, first.slot.clone(), first.disk.clone());
+    // Damage beside it makes the span show its claims.
+    bench.disk.get_mut(&Block(3)).expect("written")[100] ^= 1;
+    let (mut shown, mut ended) = (false, None);
+    for _ in 0..1000 {
+        if !shown && bench.engine.status().phase == "checking the region" {
+            shown = true;
+            let mut newer = second.disk[&Block(3)].clone();
+            newer[100] ^= 1;
+            bench.disk.insert(Block(3), newer);
+        }
+        ended = bench.run(1);
+        if ended.is_some() {
+            break;
+        }
+    }
+    assert!(shown);
+    let heard =
+        bench.records.iter().filter(|record| matches!(record, crate::engine::Record::HeardAgain { .. })).count();
+    assert_eq!(heard, 1, "{:?}", bench.records);
+    assert_eq!(ended, Some(Outcome::Broken), "the damage is there all the same");
+    let judged = bench.judged.last().expect("a verdict");
+    let both_passes = Some(crate::vocabulary::Seq(26));
+    assert_eq!(judged.frontiers.durable, both_passes, "the newest epoch attests to what was there when it began");
+}

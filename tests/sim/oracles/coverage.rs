@@ -115,6 +115,7 @@ impl Watcher for Coverage {
                 }
                 Record::PassPatrolled { .. } => self.count("patrol pass ended"),
                 Record::StateDistrusted { .. } => self.count("state distrusted"),
+                Record::HeardAgain { .. } => self.count("tags heard again"),
                 Record::ReadFailedBeside { why, .. } if why.starts_with("it has not returned") => {
                     self.count("wide read past its deadline");
                 }
