@@ -206,10 +206,14 @@ impl Engine {
                 self.plan_anew();
                 self.patrol.why = "the device was reset, or may have lost its power";
             } else if let Some(why) = self.check.distrust.take() {
+                let current = self.recovered.state() == State::Current;
                 self.distrust_saved(why, actions);
-                self.patrol.position.stale = true;
+                self.patrol.position.stale |= current;
                 self.go_back(now, actions);
-                self.patrol.why = "the saved ledger is not to be trusted";
+                self.patrol.why = match current {
+                    true => "the saved ledger is not to be trusted",
+                    false => "not all tags had been heard",
+                };
             } else if exhausted && !self.paused && !self.patrol_judges() && !self.patrol.goes_back {
                 self.next_stage(now, actions);
                 if self.patrol_judges() {

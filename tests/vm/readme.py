@@ -45,8 +45,8 @@ def patrol(machine):
     script = replaced(blocks("Burn-in of a new disk")[0], r"^disk=.*$", DISK)
     agent.sh(f"rm -f /etc/udev/rules.d/69-scrubd.rules; cd /root; {script}", 240)
     agent.sh(f"for i in $(seq 300); do grep -q pass_written {EVENTS} && exit 0; sleep 0.3; done; scrubd status bay3; exit 1", 180)
-    script = replaced(blocks("Monthly patrol of long-lived data")[0], r'^patrol.pass_time = "14d"', 'patrol.pass_time = "20s"')
-    agent.sh(f"{DISK}; {script}", 240)
+    script = replaced(blocks("Monthly patrol of long-lived data")[0], r"^disk=.*$", DISK)
+    agent.sh(replaced(script, r'^patrol.pass_time = "14d"', 'patrol.pass_time = "20s"'), 240)
     status = agent.sh("scrubd status bay3", check=False)[1]
     found = agent.sh("""for i in $(seq 240); do
         [ "$(systemctl show -P ActiveState scrubd-patrol@bay3)" = inactive ] && break; sleep 0.5; done
