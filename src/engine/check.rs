@@ -14,6 +14,7 @@ use super::known::MAX_KNOWN;
 use super::operations::{Stage, Task};
 use super::route::Route;
 use super::settings::{Mode, OnFinding, OnStart, Settings};
+use super::sift::Sift;
 use super::walk::Walk;
 use crate::ledger::{Attestation, Checkpoint, Recovered, State};
 use crate::report::causes::{CauseList, Causes};
@@ -36,12 +37,16 @@ const GONE_FOR_NS: u64 = 1_000_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CheckStage {
+    /// Judging what no witness can change, and hearing those in the window.
+    Sift,
     /// Hearing the witnesses in the window, to fix D.
     SurveyWindow,
     /// Hearing all witnesses: there is no ledger to trust.
     SurveyAll,
     /// Where the rest is scanned while running.
     JudgeWindow,
+    /// What the sift has left.
+    JudgeLeft,
     JudgeAll,
     /// After a clean stop: a few blocks, to see that the ledger is the newest.
     Probe,
@@ -66,6 +71,7 @@ pub(super) struct Check {
     /// are any, so that there are never more than the spans in flight hold: 8 of 256 blocks of 4 KiB.
     pub(super) alone: VecDeque<Block>,
     pub(super) suspects: VecDeque<Suspect>,
+    pub(super) sift: Sift,
     window: (Seq, Seq),
     pub(super) attestation: Attestation,
     pub(super) counts: BlockCounts,
@@ -117,10 +123,15 @@ impl Check {
             Some(saved) if saved.clean && !whole => {
                 (CheckStage::Probe, (saved.durable(), Seq(saved.durable().0 + PROBED.min(schedule.blocks()))))
             }
-            Some(saved) => (CheckStage::SurveyWindow, (saved.durable(), saved.reserved)),
+            Some(saved) => {
+                let window = (saved.durable(), saved.reserved);
+                // A patrol's first reads are of weeks: it hears the window first.
+                let once = !window_only && settings.mode != Mode::Patrol && Sift::has_room_for(window);
+                (if once { CheckStage::Sift } else { CheckStage::SurveyWindow }, window)
+            }
         };
         let route = match stage {
-            CheckStage::SurveyAll => Route::All { at: 0 },
+            CheckStage::SurveyAll | CheckStage::Sift => Route::All { at: 0 },
             _ => Route::window(schedule, window.0, window.1),
         };
         Check {
@@ -129,6 +140,7 @@ impl Check {
             judged_by: None,
             alone: VecDeque::new(),
             suspects: VecDeque::new(),
+            sift: Sift::new(settings.span_bytes / geometry.block_size),
             window,
             attestation: Attestation::default(),
             counts: BlockCounts { total: schedule.blocks(), ..BlockCounts::default() },
@@ -177,9 +189,10 @@ impl Check {
 
     pub(super) fn stage_in_words(&self) -> &'static str {
         match self.stage {
+            CheckStage::Sift => "checking the region, and surveying the window",
             CheckStage::SurveyWindow => "surveying the window",
             CheckStage::SurveyAll => "surveying the region",
-            CheckStage::JudgeWindow => "checking the window",
+            CheckStage::JudgeWindow | CheckStage::JudgeLeft => "checking the window",
             CheckStage::JudgeAll => "checking the region",
             CheckStage::Probe => "looking whether the state is current",
             CheckStage::Evidence => "gathering evidence",
@@ -203,7 +216,9 @@ impl Check {
 
     /// What spans are judged by: it does not change within a stage.
     pub(super) fn judged_by(&mut self, recovered: &Recovered) -> Arc<Recovered> {
-        Arc::clone(self.judged_by.get_or_insert_with(|| Arc::new(recovered.clone())))
+        let sifts = self.stage == CheckStage::Sift;
+        let by = || Arc::new(if sifts { recovered.while_hearing() } else { recovered.clone() });
+        Arc::clone(self.judged_by.get_or_insert_with(by))
     }
 
     /// Nothing more is begun: it ends, or begins anew.
@@ -295,7 +310,8 @@ impl Engine {
             CheckStage::Evidence => self.check.evidence.is_empty(),
             _ => {
                 let Check { route, alone, suspects, .. } = &self.check;
-                route.is_done(&self.schedule) && alone.is_empty() && suspects.is_empty()
+                let done = route.is_done(&self.schedule) || self.check.sifted_enough();
+                done && alone.is_empty() && suspects.is_empty()
             }
         }
     }
@@ -346,13 +362,23 @@ impl Engine {
     pub(super) fn next_stage(&mut self, now: Now, actions: &mut Vec<Action>) -> bool {
         let (from, to) = self.check.window;
         match self.check.stage {
+            CheckStage::Sift => {
+                let above = self.check.end_sift(&self.schedule);
+                let route = Route::window_above(&self.schedule, from, to, above);
+                self.check.enter(CheckStage::SurveyWindow, route);
+            }
             CheckStage::SurveyWindow => {
                 self.recovered.attest(&self.check.attestation);
-                match self.check.window_only {
-                    true => self.check.enter(CheckStage::JudgeWindow, Route::window(&self.schedule, from, to)),
+                match (self.check.window_only, self.check.sift.above()) {
+                    (true, _) => self.check.enter(CheckStage::JudgeWindow, Route::window(&self.schedule, from, to)),
                     // D is fixed: the window is judged with everything else, in one way over the region.
-                    false => self.check.enter(CheckStage::JudgeAll, Route::All { at: 0 }),
+                    (false, None) => self.check.enter(CheckStage::JudgeAll, Route::All { at: 0 }),
+                    (false, Some(_)) => self.judge_what_was_heard(),
                 }
+            }
+            CheckStage::JudgeLeft => {
+                let above = self.check.sift.above().expect("the sift's own stage");
+                self.check.enter(CheckStage::JudgeAll, Route::All { at: above.0 });
             }
             CheckStage::SurveyAll => {
                 let promise = self.recovered.saved().map_or(self.settings.promise, |saved| saved.promise);
@@ -441,8 +467,12 @@ impl Engine {
         }
         if !complete {
             // Something was met that nobody may be accused of yet: not "all promises kept" either.
-            let suspects = self.check.counts.findings > 0 && self.check.outcome == Outcome::Kept;
-            let outcome = if suspects { Outcome::Incomplete } else { self.check.outcome.clone() };
+            let suspects = self.check.counts.findings > 0 || self.check.sift.suspects();
+            let outcome = if suspects && self.check.outcome == Outcome::Kept {
+                Outcome::Incomplete
+            } else {
+                self.check.outcome.clone()
+            };
             return self.exit(outcome, actions);
         }
         self.remember_all(&new_keys);

@@ -22,6 +22,7 @@ impl Engine {
         if unread_at_first {
             return self.survey_succeeded(now, op, actions);
         }
+        self.check.leave(block);
         self.ops.finish(op);
     }
 
@@ -40,6 +41,7 @@ impl Engine {
     /// A survey could not read a block, or not at once. That is a finding where the judgement can read it: it is told
     /// with the block, which is counted once.
     pub(super) fn unsurveyed(&mut self, op: OpId, finding: Finding) {
+        self.check.leave(finding.block);
         if self.check.unsurveyed.len() < MAX_LISTED {
             self.check.unsurveyed.insert(finding.block, finding);
         }

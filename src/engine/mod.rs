@@ -21,6 +21,7 @@ mod reads;
 mod route;
 mod saves;
 mod settings;
+mod sift;
 mod spans;
 mod status;
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! What was read: judged, read again where it does not fit, and reported.
 
+use std::sync::Arc;
+
 use super::action::Action;
+use super::check::Suspect;
 use super::engine::{Engine, Phase};
 use super::event::{Fault, OpId};
 use super::hearing::outrun_in_words;
@@ -141,6 +144,14 @@ impl Engine {
         if self.shows_nothing() {
             self.abandon_triage(op);
             return self.settled(now, op, None, actions);
+        }
+        if let Sighting::Broken(broken) = &sighting
+            && self.check.sifts()
+            && self.ops.get(op).triage.is_none()
+        {
+            let block = self.ops.get(op).block;
+            self.suspect(Suspect { block, broken: Arc::clone(broken) });
+            return self.ops.finish(op);
         }
         let rereads = self.settings.rereads as usize;
         let operation = self.ops.get_mut(op);

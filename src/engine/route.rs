@@ -28,6 +28,7 @@ pub(super) enum Route {
 pub(super) struct Sweep {
     from: Seq,
     to: Seq,
+    lowest: Block,
     /// Writes from here on are not sorted yet.
     sorted_below: Seq,
     /// The blocks of those sorted last that have no later write in the window.
@@ -38,12 +39,31 @@ pub(super) struct Sweep {
 impl Route {
     /// Over a window's blocks. One that goes round the whole region is the region.
     pub(super) fn window(schedule: &Schedule, from: Seq, to: Seq) -> Self {
-        if to.0.saturating_sub(from.0) >= schedule.blocks() {
-            return Route::All { at: 0 };
+        Self::window_above(schedule, from, to, Block(0))
+    }
+
+    /// Over those of them that are at this block or above it.
+    pub(super) fn window_above(schedule: &Schedule, from: Seq, to: Seq, lowest: Block) -> Self {
+        if to.0.saturating_sub(from.0) >= schedule.blocks() || lowest.0 >= schedule.blocks() {
+            return Route::All { at: lowest.0 };
         }
-        let mut sweep = Sweep { from, to, sorted_below: from, blocks: Arc::from([]), at: 0 };
+        let mut sweep = Sweep { from, to, lowest, sorted_below: from, blocks: Arc::from([]), at: 0 };
         sweep.sort_on(schedule);
         Route::Window(sweep)
+    }
+
+    /// Over some blocks.
+    pub(super) fn over(mut blocks: Vec<Block>) -> Self {
+        blocks.sort_unstable();
+        let none = Seq(0);
+        Route::Window(Sweep {
+            from: none,
+            to: none,
+            lowest: Block(0),
+            sorted_below: none,
+            blocks: blocks.into(),
+            at: 0,
+        })
     }
 
     pub(super) fn is_done(&self, schedule: &Schedule) -> bool {
@@ -82,7 +102,7 @@ impl Route {
         match self {
             Route::All { at } => *at as f64 / schedule.blocks() as f64,
             Route::Window(Sweep { from, to, .. }) if from >= to => 1.0,
-            Route::Window(Sweep { from, to, sorted_below, blocks, at }) => {
+            Route::Window(Sweep { from, to, sorted_below, blocks, at, .. }) => {
                 let ahead = (blocks.len() - at) as f64;
                 (((sorted_below.0 - from.0) as f64 - ahead) / (to.0 - from.0) as f64).max(0.0)
             }
@@ -98,7 +118,9 @@ impl Sweep {
             let end = self.to.0.min(self.sorted_below.0.saturating_add(SORTED));
             let writes = (self.sorted_below.0..end).map(Seq);
             // An earlier write of the same block: the block is visited once, with its newest.
-            let newest = |(seq, block): &(Seq, Block)| schedule.newest_below(self.to, *block) == Some(*seq);
+            let newest = |(seq, block): &(Seq, Block)| {
+                *block >= self.lowest && schedule.newest_below(self.to, *block) == Some(*seq)
+            };
             let mut blocks: Vec<Block> =
                 writes.map(|seq| (seq, schedule.block_of(seq))).filter(newest).map(|(_, block)| block).collect();
             blocks.sort_unstable();
@@ -179,10 +201,8 @@ mod tests {
 
     #[test]
     fn near_neighbours_are_read_with_what_lies_between_and_far_ones_alone() {
-        let sweep =
-            Sweep { from: Seq(0), to: Seq(4), sorted_below: Seq(4), blocks: [1, 3, 12, 22].map(Block).into(), at: 0 };
         let schedule = schedule(100, Order::Random);
-        let spans = spans(&schedule, Route::Window(sweep), 256);
+        let spans = spans(&schedule, Route::over([12, 1, 22, 3].map(Block).into()), 256);
         let read: Vec<_> = spans.iter().map(|span| (span.first().0, span.last().0)).collect();
         assert_eq!(read, [(1, 12), (22, 22)]);
     }

@@ -133,7 +133,7 @@ impl Engine {
     /// Hands the next span over; false where that must wait.
     pub(super) fn feed_span(&mut self, actions: &mut Vec<Action>) -> bool {
         // What was seen so far is looked at first, so that what waits for that is bounded.
-        if !self.check.suspects.is_empty() {
+        if !self.check.suspects.is_empty() || self.check.sifted_enough() {
             return false;
         }
         let most = self.spans.most_blocks();
@@ -156,7 +156,8 @@ impl Engine {
 
     /// Reads one block into an operation of its own; false where there is none, or somebody holds the block.
     pub(super) fn read_alone(&mut self, block: Block, actions: &mut Vec<Action>) -> bool {
-        let task = if self.check.surveys() { Task::Survey } else { Task::Judge };
+        let heard = self.check.surveys() || self.is_heard_in_the_sift(block);
+        let task = if heard { Task::Survey } else { Task::Judge };
         let Some(op) = self.ops.start(task, block) else { return false };
         self.ops.enter(op, Stage::Reading);
         actions.push(Action::Read(op, block));
@@ -207,7 +208,7 @@ impl Engine {
         actions: &mut Vec<Action>,
     ) {
         let span = self.spans.finish(id);
-        let told = u64::from(inspections.intact) + inspections.others.len() as u64;
+        let told = u64::from(inspections.intact) + (inspections.others.len() + inspections.heard.len()) as u64;
         assert_eq!(told, u64::from(span.asked()), "each block of {id:?} is judged");
         self.bytes.verified += self.block_bytes() * told;
         let mut intact = u64::from(inspections.intact);
@@ -224,13 +225,12 @@ impl Engine {
                 self.mistrust_if_outrun(*block, claim);
             }
             match &inspection.verdict {
-                Verdict::Broken(broken) => {
-                    self.check.suspects.push_back(Suspect { block: *block, broken: Arc::clone(broken) });
-                }
+                Verdict::Broken(broken) => self.suspect(Suspect { block: *block, broken: Arc::clone(broken) }),
                 _ if self.readable_at_last(*block) => {}
                 verdict => self.check.count(verdict),
             }
         }
+        inspections.heard.iter().for_each(|(block, heard)| self.sifted(*block, heard));
         self.start_suspects(now, actions);
     }
 

@@ -136,6 +136,8 @@ pub struct Recovered {
     epochs: Arc<Epochs>,
     /// Nobody asks in which order writes were lost: what is judged is long past its guarantee.
     long_past: bool,
+    /// The witnesses of the window are being heard along with what is judged.
+    hearing: bool,
 }
 
 impl Recovered {
@@ -152,6 +154,7 @@ impl Recovered {
             epochs: Arc::new(saved.epochs.clone()),
             saved: Some(saved),
             long_past: false,
+            hearing: false,
         }
     }
 
@@ -177,7 +180,28 @@ impl Recovered {
             reserved: None,
             epochs: Arc::default(),
             long_past: false,
+            hearing: false,
         }
+    }
+
+    /// To look at the region once: what it says of blocks without a write in the window holds already, as a witness can
+    /// raise D within the window only. The others are heard.
+    #[must_use]
+    pub fn while_hearing(&self) -> Self {
+        Recovered { hearing: true, ..self.clone() }
+    }
+
+    /// Whether a block is to be heard, and judged when all are.
+    #[must_use]
+    pub fn hears(&self, block: Block) -> bool {
+        self.hearing && self.has_open_write(block)
+    }
+
+    /// Whether a block has a write in the window: whether that is guaranteed, witnesses may decide.
+    #[must_use]
+    pub fn has_open_write(&self, block: Block) -> bool {
+        let newest = self.reserved.and_then(|reserved| self.schedule.newest_below(reserved, block));
+        newest.is_some_and(|seq| seq >= self.durable)
     }
 
     /// From here on it judges for a patrol: a lost write is just that, whatever was sealed after its guarantee.

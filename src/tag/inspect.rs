@@ -48,9 +48,8 @@ impl Inspector {
         if let Some(claim) = self.single_issue(bytes, legal.block) {
             let mut claims = Claims::default();
             claims.add(&claim, self.sealer.geometry().atoms());
-            if legal.standing(&claim) == Standing::Legal && self.digest_holds(bytes) {
-                let newest = legal.newest_issued.is_none_or(|newest| claim.issue.seq >= newest);
-                return Inspection { verdict: if newest { Verdict::Intact } else { Verdict::RolledBack }, claims };
+            if let Some(verdict) = Verdict::of_one_write(&claim, legal).filter(|_| self.digest_holds(bytes)) {
+                return Inspection { verdict, claims };
             }
         }
         self.inspect_atoms(bytes, legal)
@@ -64,17 +63,28 @@ impl Inspector {
     #[must_use]
     pub fn survey(&self, bytes: &[u8], block: Block) -> Claims {
         let mut claims = Claims::default();
+        let all_of =
+            |claim: &Claim| self.atoms(bytes).all(|(index, atom)| self.bears_witness(block, index, claim, atom));
+        if let Some(claim) = self.single_issue(bytes, block).filter(all_of) {
+            claims.add(&claim, self.sealer.geometry().atoms());
+            return claims;
+        }
         for (index, atom) in self.atoms(bytes) {
-            if let Atom::Ours(claim) = classify(self, atom, block, index) {
-                // The digest covers other atoms, which may be of another write.
-                let digest = index == 0 && self.sealer.geometry().digest == Digest::Blake3;
-                let from = if digest { DIGEST.end } else { TAG_SIZE };
-                if self.sealer.payload_holds(block, index, claim.issue, atom, from) {
-                    claims.add(&claim, 1);
-                }
+            if let Atom::Ours(claim) = classify(self, atom, block, index)
+                && self.bears_witness(block, index, &claim, atom)
+            {
+                claims.add(&claim, 1);
             }
         }
         claims
+    }
+
+    /// Whether a sound atom has the payload that its tag demands.
+    fn bears_witness(&self, block: Block, index: u32, claim: &Claim, atom: &[u8]) -> bool {
+        // The digest covers other atoms, which may be of another write.
+        let digest = index == 0 && self.sealer.geometry().digest == Digest::Blake3;
+        let from = if digest { DIGEST.end } else { TAG_SIZE };
+        self.sealer.payload_holds(block, index, claim.issue, atom, from)
     }
 
     pub(super) fn atoms<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = (u32, &'a [u8])> + use<'a> {

@@ -21,5 +21,5 @@ pub use checksum::{checksum_holds, seal_atom};
 pub use format::{DIGEST, MAGIC, TAG_SIZE, Tag, UNTOLD_BY_ISSUE, VERSION, field_at};
 pub use inspect::{Inspector, contents_hash};
 pub use seal::Sealer;
-pub use span::{Inspections, Span};
+pub use span::{Heard, Inspections, Span};
 pub use verdict::{Broken, Claims, Class, Inspection, Verdict};

@@ -109,10 +109,22 @@ pub struct Inspections {
     pub intact: u32,
     /// All others that were asked for, by address.
     pub others: Vec<(Block, Inspection)>,
+    /// By address, those that cannot be judged yet: see [`Recovered::hears`].
+    pub heard: Vec<(Block, Heard)>,
+}
+
+/// A block of the window, before all witnesses were heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// What those of its atoms claim that can bear witness.
+    pub claims: Claims,
+    /// All can, to one write, and the digest holds: that is all there is to be judged of it.
+    pub whole: bool,
 }
 
 impl Inspector {
-    /// Judges the blocks of a span that was read whole, each by what may be in it. What shows a broken promise is
+    /// Judges the blocks of a span that was read whole, each by what may be in it, or hears them, as it may be that what
+    /// they are judged by is not known yet. What shows a broken promise is
     /// handed to `evidence` with what it was judged by. All is [`POISON`] in the end: a block that was just judged is in
     /// the processor's cache, and the next read into these bytes is no read of what is in them now.
     ///
@@ -133,14 +145,19 @@ impl Inspector {
         let mut legal = by.legal(span.first());
         for block in span.blocks() {
             let place = span.place_of(block, size);
-            by.move_on(&mut legal, block);
-            let inspection = self.inspect(&bytes[place.clone()], &legal);
-            if matches!(inspection.verdict, Verdict::Broken(_)) {
-                evidence(&bytes[place.clone()], legal.clone());
-            }
-            match inspection.verdict {
-                Verdict::Intact if !claims_matter => inspections.intact += 1,
-                _ => inspections.others.push((block, inspection)),
+            let read = &bytes[place.clone()];
+            if by.hears(block) {
+                inspections.heard.push((block, self.hear(read, block)));
+            } else {
+                by.move_on(&mut legal, block);
+                let inspection = self.inspect(read, &legal);
+                if matches!(inspection.verdict, Verdict::Broken(_)) {
+                    evidence(read, legal.clone());
+                }
+                match inspection.verdict {
+                    Verdict::Intact if !claims_matter => inspections.intact += 1,
+                    _ => inspections.others.push((block, inspection)),
+                }
             }
             bytes[poisoned..place.end].fill(POISON);
             poisoned = place.end;
@@ -164,6 +181,13 @@ impl Inspector {
             (block, claims)
         };
         span.blocks().map(&mut hear).collect()
+    }
+
+    fn hear(&self, bytes: &[u8], block: Block) -> Heard {
+        let claims = self.survey(bytes, block);
+        let atoms = self.sealer().geometry().atoms();
+        let whole = claims.iter().any(|(_, those)| *those == atoms) && self.digest_holds(bytes);
+        Heard { claims, whole }
     }
 
     fn block_size(&self, bytes: &[u8], span: &Span) -> usize {

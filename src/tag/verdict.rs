@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ledger::{Legal, Standing};
 use crate::vocabulary::{Block, Claim, Issue, Seq};
 
 /// The kinds of broken promise, in the order in which a block of mixed faults is named by the first.
@@ -65,6 +66,16 @@ pub enum Verdict {
     Unwritten,
     /// A broken promise.
     Broken(Arc<Broken>),
+}
+
+impl Verdict {
+    /// Of a block whose atoms are all sound and of one write; `None` where that may not be there.
+    #[must_use]
+    pub fn of_one_write(claim: &Claim, legal: &Legal) -> Option<Verdict> {
+        let newest = legal.newest_issued.is_none_or(|newest| claim.issue.seq >= newest);
+        let legal = legal.standing(claim) == Standing::Legal;
+        legal.then_some(if newest { Verdict::Intact } else { Verdict::RolledBack })
+    }
 }
 
 /// What is wrong with a block.

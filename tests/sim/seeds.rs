@@ -150,6 +150,8 @@ const EVERYWHERE: &[&str] = &[
     "seen in a wide read: RolledBack",
     "seen in a wide read: Interrupted",
     "seen in a wide read: Unwritten",
+    "heard in a wide read: whole",
+    "heard in a wide read: in parts",
     "power cut",
     "trigger fired",
     "wall clock jumped",

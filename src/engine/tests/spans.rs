@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::engine::Record;
+use crate::report::Persistence;
 use crate::tag::Class;
+use crate::vocabulary::Seq;
 
 /// A check of 40 blocks that were written twice and stopped cleanly.
 fn check_of(spoil: impl FnOnce(&mut BTreeMap<Block, Vec<u8>>), settings: Settings) -> Bench {
@@ -145,4 +147,78 @@ fn the_record_of_wide_reads_that_fail_is_bounded() {
     }
     // 600 in the survey and 600 in the judgement: the first 256, the 512th and the 1024th.
     assert_eq!(failed_wide_reads(&check), 258);
+}
+
+/// A check of 40 blocks after a loss of power in the second pass, of which 20 writes may have been issued. `spoil` is told
+/// which blocks they are of.
+fn check_after_a_cut(spoil: impl FnOnce(&mut BTreeMap<Block, Vec<u8>>, &dyn Fn(Block) -> bool)) -> Bench {
+    let mut first = Bench::new(40, settings(Some(1)));
+    assert_eq!(first.run(100_000), Some(Outcome::Kept));
+    let mut written = Bench::restart(40, settings(None), first.slot.clone(), first.disk.clone());
+    while written.engine.status().next < Seq(50) {
+        assert_eq!(written.run(1), None);
+    }
+    assert!(written.engine.status().next < Seq(60));
+    let saved = Checkpoint { reserved: Seq(60), ..written.slot.clone() };
+    assert!(!saved.clean && saved.durable() == Seq(40), "{saved:?}");
+    let schedule = crate::schedule::Schedule::new(&geometry(40), RUN);
+    let open = |block| schedule.newest_below(saved.reserved, block).is_some_and(|seq| seq >= saved.durable());
+    spoil(&mut written.disk, &open);
+    let settings = Settings { mode: Mode::Check, span_bytes: 4 * 4096, ..settings(None) };
+    Bench::restart(40, settings, saved, written.disk.clone())
+}
+
+#[test]
+fn after_a_cut_each_block_is_read_once() {
+    let mut open_blocks = 0;
+    let mut check = check_after_a_cut(|_, open| open_blocks = (0..40).filter(|block| open(Block(*block))).count());
+    assert!((5..40).contains(&open_blocks), "{open_blocks}");
+    assert_eq!(check.run(1000), Some(Outcome::Kept));
+    assert_eq!(check.read, (0..40).map(Block).collect::<Vec<_>>());
+    let judgement = &check.judged[0];
+    let blocks = judgement.blocks;
+    assert_eq!((judgement.verdict, blocks.intact + blocks.rolled_back), (Overall::Intact, 40));
+    assert_eq!(judgement.bytes.verified, 40 * 4096);
+}
+
+#[test]
+fn what_seems_wrong_before_all_witnesses_are_heard_is_kept_in_mind_and_told_by_its_name() {
+    // Fewer of them than are remembered, and more.
+    for count in [5, 38] {
+        let mut damaged = Vec::new();
+        let mut check = check_after_a_cut(|disk, _| {
+            for (block, bytes) in disk.iter_mut().skip(2).take(count) {
+                bytes[700] ^= 1;
+                damaged.push(*block);
+            }
+        });
+        assert_eq!(check.run(10_000), Some(Outcome::Broken));
+        let judgement = &check.judged[0];
+        let mut found: Vec<_> = judgement.findings.iter().map(|finding| finding.block).collect();
+        found.sort_unstable();
+        assert_eq!(found, damaged);
+        assert!(judgement.findings.iter().all(|finding| finding.class == Class::Corrupt));
+        assert_eq!(judgement.blocks.findings + judgement.blocks.intact + judgement.blocks.rolled_back, 40);
+    }
+}
+
+/// A path that fails once: the one read of a block that is not in the window is judged, and no second one makes good.
+#[test]
+fn a_bad_first_read_of_a_block_outside_the_window_is_told_although_the_next_is_good() {
+    let mut victim = None;
+    let mut check = check_after_a_cut(|_, open| victim = (0..40).map(Block).find(|block| !open(*block)));
+    let victim = victim.expect("the first pass's blocks are not all overwritten");
+    let mut spoilt = false;
+    let outcome = (0..1000).find_map(|_| {
+        for (span, bytes) in check.wide.values_mut() {
+            if !spoilt && (span.first()..=span.last()).contains(&victim) {
+                bytes[(victim.0 - span.first().0) as usize * 4096 + 700] ^= 1;
+                spoilt = true;
+            }
+        }
+        check.run(1)
+    });
+    assert_eq!(outcome, Some(Outcome::Broken));
+    let found: Vec<_> = check.judged[0].findings.iter().map(|f| (f.block, f.class, f.persistence)).collect();
+    assert_eq!(found, [(victim, Class::Corrupt, Persistence::Transient)]);
 }

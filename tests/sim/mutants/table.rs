@@ -266,6 +266,7 @@ fn verifiers() -> Vec<Suspect> {
         wrong("witnesses that claim more than they know", &["no_false_alarm", "claims", "ledger_promises"], || {
             witnesses(verifiers::boastful)
         }),
+        wrong("blocks of the window that are whole, whatever their atoms say", JUDGES, verifiers::all_whole),
         wrong("tags ahead of the state that nobody notices", ALARM, verifiers::deaf_to_claims),
     ];
     let phantom = || blind_to(|found| found == Class::Phantom);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use scrubd::engine::{Event, OpId, SpanId};
-use scrubd::tag::{Broken, Claims, Class, Inspection, Inspections, Verdict};
+use scrubd::tag::{Broken, Claims, Class, Heard, Inspection, Inspections, Verdict};
 use scrubd::vocabulary::Seq;
 
 use super::seam::{Mutation, Passed, hearing};
@@ -15,10 +15,11 @@ pub fn concluding(mut change: impl FnMut(Verdict) -> Verdict + 'static) -> Box<d
         Event::Inspected(op, Inspection { verdict, claims }) => {
             Event::Inspected(op, Inspection { verdict: change(verdict), claims })
         }
-        Event::InspectedSpan(span, Inspections { intact, others }) => {
+        Event::InspectedSpan(span, Inspections { intact, others, heard }) => {
             let changed =
                 |(block, Inspection { verdict, claims })| (block, Inspection { verdict: change(verdict), claims });
-            Event::InspectedSpan(span, Inspections { intact, others: others.into_iter().map(changed).collect() })
+            let others = others.into_iter().map(changed).collect();
+            Event::InspectedSpan(span, Inspections { intact, others, heard })
         }
         other => other,
     })
@@ -64,6 +65,11 @@ pub fn witnesses(change: impl Fn(&Claims) -> Claims + 'static) -> Box<dyn Mutati
         Event::SurveyedSpan(span, heard) => {
             Event::SurveyedSpan(span, heard.iter().map(|(block, claims)| (*block, change(claims))).collect())
         }
+        Event::InspectedSpan(span, Inspections { intact, others, heard }) => {
+            let changed = |(block, Heard { claims, whole })| (block, Heard { claims: change(&claims), whole });
+            let heard = heard.into_iter().map(changed).collect();
+            Event::InspectedSpan(span, Inspections { intact, others, heard })
+        }
         other => other,
     })
 }
@@ -78,6 +84,17 @@ pub fn boastful(claims: &Claims) -> Claims {
     boast
 }
 
+/// What of a block of the window can bear witness stands for all of it.
+pub fn all_whole() -> Box<dyn Mutation> {
+    hearing(|event| match event {
+        Event::InspectedSpan(span, Inspections { intact, others, heard }) => {
+            let whole = |(block, Heard { claims, .. })| (block, Heard { claims, whole: true });
+            Event::InspectedSpan(span, Inspections { intact, others, heard: heard.into_iter().map(whole).collect() })
+        }
+        other => other,
+    })
+}
+
 /// Nobody listens to what tags say, so nobody sees that the state is stale.
 pub fn deaf_to_claims() -> Box<dyn Mutation> {
     hearing(|event| match event {
@@ -85,9 +102,11 @@ pub fn deaf_to_claims() -> Box<dyn Mutation> {
         Event::SurveyedSpan(span, heard) => {
             Event::SurveyedSpan(span, heard.into_iter().map(|(block, _)| (block, Claims::default())).collect())
         }
-        Event::InspectedSpan(span, Inspections { intact, others }) => {
+        Event::InspectedSpan(span, Inspections { intact, others, heard }) => {
             let mute = |(block, Inspection { verdict, .. })| (block, Inspection { verdict, claims: Claims::default() });
-            Event::InspectedSpan(span, Inspections { intact, others: others.into_iter().map(mute).collect() })
+            let unheard = |(block, _)| (block, Heard { claims: Claims::default(), whole: false });
+            let others = others.into_iter().map(mute).collect();
+            Event::InspectedSpan(span, Inspections { intact, others, heard: heard.into_iter().map(unheard).collect() })
         }
         Event::Inspected(op, Inspection { verdict, .. }) => {
             Event::Inspected(op, Inspection { verdict, claims: Claims::default() })
@@ -121,9 +140,9 @@ impl Mutation for CountsTheUnread {
                 self.failed_spans.insert(span);
                 Event::ReadSpan(span, Ok(()))
             }
-            Event::InspectedSpan(span, Inspections { intact, others }) if self.failed_spans.remove(&span) => {
-                let intact = intact + others.len() as u32;
-                Event::InspectedSpan(span, Inspections { intact, others: Vec::new() })
+            Event::InspectedSpan(span, Inspections { intact, others, heard }) if self.failed_spans.remove(&span) => {
+                let intact = intact + (others.len() + heard.len()) as u32;
+                Event::InspectedSpan(span, Inspections { intact, ..Inspections::default() })
             }
             other => other,
         });

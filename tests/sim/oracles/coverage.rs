@@ -104,6 +104,13 @@ impl Watcher for Coverage {
                         verdict => self.count(&format!("seen in a wide read: {verdict:?}")),
                     }
                 }
+                for (_, heard) in &inspections.heard {
+                    self.count(if heard.whole {
+                        "heard in a wide read: whole"
+                    } else {
+                        "heard in a wide read: in parts"
+                    });
+                }
             }
             Sight::Acted(Action::Fire(_)) => self.count("trigger fired"),
             Sight::Told(Event::PositionSaved(result)) => {

@@ -177,6 +177,9 @@ impl Heard {
             Sight::Told(Event::SurveyedSpan(_, claims)) => {
                 claims.iter().for_each(|(_, claims)| self.hear(claims, loaded))
             }
+            Sight::Told(Event::InspectedSpan(_, inspections)) => {
+                inspections.heard.iter().for_each(|(_, heard)| self.hear(&heard.claims, loaded))
+            }
             _ => {}
         }
     }
