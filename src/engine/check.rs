@@ -1,5 +1,5 @@
-//! The check: the window is heard first, then everything is judged by address; from the ledger while it holds, else
-//! from the tags alone.
+//! The check: everything is judged by address, and the window heard along with it, or before where it alone is judged at
+//! once, and by a patrol; from the ledger while it holds, else from the tags alone.
 //!
 //! Findings are told at the end, not when they are met: until the last block was read, some tag may still show that
 //! the saved ledger is older than the disk, and then nothing that was judged by it counts.
@@ -83,7 +83,7 @@ pub(super) struct Check {
     /// New findings that are not among `found`, as far as they can be remembered.
     unlisted: Vec<FindingKey>,
     evidence: VecDeque<Finding>,
-    /// Blocks that a survey could not read, or not at once.
+    /// Blocks that a survey could not read, or not at once, or not well.
     pub(super) unsurveyed: BTreeMap<Block, Finding>,
     /// Only the window is judged; the rest is scanned while running.
     window_only: bool,
@@ -192,7 +192,8 @@ impl Check {
             CheckStage::Sift => "checking the region, and surveying the window",
             CheckStage::SurveyWindow => "surveying the window",
             CheckStage::SurveyAll => "surveying the region",
-            CheckStage::JudgeWindow | CheckStage::JudgeLeft => "checking the window",
+            CheckStage::JudgeWindow => "checking the window",
+            CheckStage::JudgeLeft => "checking what is left",
             CheckStage::JudgeAll => "checking the region",
             CheckStage::Probe => "looking whether the state is current",
             CheckStage::Evidence => "gathering evidence",
@@ -234,6 +235,12 @@ impl Check {
     /// Blocks from `first` to `last` that a survey could not read.
     pub(super) fn unsurveyed_in(&self, first: Block, last: Block) -> Vec<Block> {
         self.unsurveyed.range(first..=last).map(|(block, _)| *block).collect()
+    }
+
+    pub(super) fn remember_unsurveyed(&mut self, finding: Finding) {
+        if self.unsurveyed.len() < MAX_LISTED {
+            self.unsurveyed.insert(finding.block, finding);
+        }
     }
 
     pub(super) fn is_unreadable_within(&self, span: &Span) -> bool {
@@ -373,7 +380,7 @@ impl Engine {
                     (true, _) => self.check.enter(CheckStage::JudgeWindow, Route::window(&self.schedule, from, to)),
                     // D is fixed: the window is judged with everything else, in one way over the region.
                     (false, None) => self.check.enter(CheckStage::JudgeAll, Route::All { at: 0 }),
-                    (false, Some(_)) => self.judge_what_was_heard(),
+                    (false, Some(_)) => self.judge_what_was_heard(now),
                 }
             }
             CheckStage::JudgeLeft => {
@@ -467,7 +474,7 @@ impl Engine {
         }
         if !complete {
             // Something was met that nobody may be accused of yet: not "all promises kept" either.
-            let suspects = self.check.counts.findings > 0 || self.check.sift.suspects();
+            let suspects = self.check.counts.findings > 0 || self.check.suspects_any();
             let outcome = if suspects && self.check.outcome == Outcome::Kept {
                 Outcome::Incomplete
             } else {

@@ -5,7 +5,7 @@ use super::check::CheckStage;
 use super::engine::Engine;
 use super::event::OpId;
 use crate::ledger::State;
-use crate::report::{Finding, MAX_LISTED};
+use crate::report::Finding;
 use crate::tag::Claims;
 use crate::vocabulary::{Block, Claim, Epoch, Now};
 
@@ -42,9 +42,7 @@ impl Engine {
     /// with the block, which is counted once.
     pub(super) fn unsurveyed(&mut self, op: OpId, finding: Finding) {
         self.check.leave(finding.block);
-        if self.check.unsurveyed.len() < MAX_LISTED {
-            self.check.unsurveyed.insert(finding.block, finding);
-        }
+        self.check.remember_unsurveyed(finding);
         self.ops.finish(op);
     }
 

@@ -13,7 +13,7 @@ use super::walk::Walk;
 use super::writes::device_is_gone;
 use super::{Mode, Record};
 use crate::ledger::{Epochs, Ledger, Legal, ProvedBy, Rule, WriteState};
-use crate::report::{Finding, FindingKey};
+use crate::report::{Finding, FindingKey, Occasion};
 use crate::tag::{Claims, Class, Inspection, Verdict};
 use crate::vocabulary::{Block, Issue, Now};
 
@@ -146,7 +146,7 @@ impl Engine {
             return self.settled(now, op, None, actions);
         }
         if let Sighting::Broken(broken) = &sighting
-            && self.check.sifts()
+            && self.waits_for_its_name(broken)
             && self.ops.get(op).triage.is_none()
         {
             let block = self.ops.get(op).block;
@@ -332,7 +332,18 @@ impl Engine {
 
     fn finding(&self, now: Now, op: OpId, diagnosis: &Diagnosis, confirmed: Option<bool>) -> Finding {
         let operation = self.ops.get(op);
-        let legal = self.legal(operation.block);
+        self.finding_in(now, operation.block, self.occasion(&operation.task), diagnosis, confirmed)
+    }
+
+    pub(super) fn finding_in(
+        &self,
+        now: Now,
+        block: Block,
+        occasion: Occasion,
+        diagnosis: &Diagnosis,
+        confirmed: Option<bool>,
+    ) -> Finding {
+        let legal = self.legal(block);
         let guarantee = match legal.rule {
             Rule::AtLeast(guarantee) => Some(guarantee),
             Rule::Exactly(_) | Rule::Anything => None,
@@ -350,8 +361,8 @@ impl Engine {
         };
         Finding {
             class: diagnosis.class,
-            block: operation.block,
-            offset: self.geometry.offset_of(operation.block),
+            block,
+            offset: self.geometry.offset_of(block),
             expected_seq: legal.expected(),
             expected: expected_issue(&legal),
             found_seq: found.map(|issue| issue.seq),
@@ -368,7 +379,7 @@ impl Engine {
             home: broken.and_then(|broken| broken.home),
             confirmed,
             errno: diagnosis.fault.as_ref().and_then(errno_of),
-            occasion: self.occasion(&operation.task),
+            occasion,
             reads: diagnosis.reads.clone(),
             cuts: self.cuts(),
             contents: broken.map_or(0, |broken| broken.contents),

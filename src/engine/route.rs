@@ -101,7 +101,13 @@ impl Route {
     pub(super) fn progress(&self, schedule: &Schedule) -> f64 {
         match self {
             Route::All { at } => *at as f64 / schedule.blocks() as f64,
-            Route::Window(Sweep { from, to, .. }) if from >= to => 1.0,
+            Route::Window(Sweep { from, to, blocks, at, .. }) if from >= to => {
+                if blocks.is_empty() {
+                    1.0
+                } else {
+                    *at as f64 / blocks.len() as f64
+                }
+            }
             Route::Window(Sweep { from, to, sorted_below, blocks, at, .. }) => {
                 let ahead = (blocks.len() - at) as f64;
                 (((sorted_below.0 - from.0) as f64 - ahead) / (to.0 - from.0) as f64).max(0.0)

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::inspect::Inspector;
-use super::verdict::{Claims, Inspection, Verdict};
+use super::verdict::{Broken, Claims, Inspection, Verdict};
 use crate::ledger::{Legal, Recovered};
 use crate::vocabulary::{Block, POISON};
 
@@ -118,8 +118,11 @@ pub struct Inspections {
 pub struct Heard {
     /// What those of its atoms claim that can bear witness.
     pub claims: Claims,
-    /// All can, to one write, and the digest holds: that is all there is to be judged of it.
+    /// All can, to one write that may be there as far as is known, and the digest holds: that is all there is to be judged
+    /// of it.
     pub whole: bool,
+    /// It breaks a promise whatever the witnesses say: they can only add to what must be there.
+    pub broken: Option<Arc<Broken>>,
 }
 
 impl Inspector {
@@ -146,10 +149,14 @@ impl Inspector {
         for block in span.blocks() {
             let place = span.place_of(block, size);
             let read = &bytes[place.clone()];
+            by.move_on(&mut legal, block);
             if by.hears(block) {
-                inspections.heard.push((block, self.hear(read, block)));
+                let heard = self.hear(read, &legal);
+                if heard.broken.is_some() {
+                    evidence(read, legal.clone());
+                }
+                inspections.heard.push((block, heard));
             } else {
-                by.move_on(&mut legal, block);
                 let inspection = self.inspect(read, &legal);
                 if matches!(inspection.verdict, Verdict::Broken(_)) {
                     evidence(read, legal.clone());
@@ -183,11 +190,17 @@ impl Inspector {
         span.blocks().map(&mut hear).collect()
     }
 
-    fn hear(&self, bytes: &[u8], block: Block) -> Heard {
-        let claims = self.survey(bytes, block);
+    fn hear(&self, bytes: &[u8], legal: &Legal) -> Heard {
+        let claims = self.survey(bytes, legal.block);
         let atoms = self.sealer().geometry().atoms();
-        let whole = claims.iter().any(|(_, those)| *those == atoms) && self.digest_holds(bytes);
-        Heard { claims, whole }
+        let one = claims.iter().find(|(_, those)| *those == atoms).map(|(claim, _)| claim);
+        let whole = one.is_some_and(|claim| Verdict::of_one_write(claim, legal).is_some()) && self.digest_holds(bytes);
+        let verdict = (!whole).then(|| self.inspect(bytes, legal).verdict);
+        let broken = match verdict {
+            Some(Verdict::Broken(broken)) => Some(broken),
+            _ => None,
+        };
+        Heard { claims, whole, broken }
     }
 
     fn block_size(&self, bytes: &[u8], span: &Span) -> usize {

@@ -102,8 +102,8 @@ def _image(cache, base, deb, image):
         # As anybody installs it; a network for what it depends on is not needed, as all of that is there.
         install = 'mount -t proc proc "$0/proc" && exec chroot "$0" dpkg -i /scrubd.deb'
         subprocess.run(["unshare", "--mount", "sh", "-c", install, root], check=True, stdout=subprocess.DEVNULL)
-        # For the quick start, which installs it once more.
-        (root / "scrubd.deb").rename(root / "root" / deb.name)
+        # For the quick start, which installs scrubd_*.deb once more, whatever it is called here.
+        (root / "scrubd.deb").rename(root / "root" / "scrubd_tested.deb")
         _furnish(root)
         new = image.with_suffix(".new")
         with open(new, "wb") as file:

@@ -19,7 +19,13 @@ pub fn concluding(mut change: impl FnMut(Verdict) -> Verdict + 'static) -> Box<d
             let changed =
                 |(block, Inspection { verdict, claims })| (block, Inspection { verdict: change(verdict), claims });
             let others = others.into_iter().map(changed).collect();
-            Event::InspectedSpan(span, Inspections { intact, others, heard })
+            let mut broken = |broken| match change(Verdict::Broken(broken)) {
+                Verdict::Broken(broken) => Some(broken),
+                _ => None,
+            };
+            let changed =
+                |(block, heard): (_, Heard)| (block, Heard { broken: heard.broken.and_then(&mut broken), ..heard });
+            Event::InspectedSpan(span, Inspections { intact, others, heard: heard.into_iter().map(changed).collect() })
         }
         other => other,
     })
@@ -66,7 +72,7 @@ pub fn witnesses(change: impl Fn(&Claims) -> Claims + 'static) -> Box<dyn Mutati
             Event::SurveyedSpan(span, heard.iter().map(|(block, claims)| (*block, change(claims))).collect())
         }
         Event::InspectedSpan(span, Inspections { intact, others, heard }) => {
-            let changed = |(block, Heard { claims, whole })| (block, Heard { claims: change(&claims), whole });
+            let changed = |(block, heard): (_, Heard)| (block, Heard { claims: change(&heard.claims), ..heard });
             let heard = heard.into_iter().map(changed).collect();
             Event::InspectedSpan(span, Inspections { intact, others, heard })
         }
@@ -88,7 +94,7 @@ pub fn boastful(claims: &Claims) -> Claims {
 pub fn all_whole() -> Box<dyn Mutation> {
     hearing(|event| match event {
         Event::InspectedSpan(span, Inspections { intact, others, heard }) => {
-            let whole = |(block, Heard { claims, .. })| (block, Heard { claims, whole: true });
+            let whole = |(block, Heard { claims, .. })| (block, Heard { claims, whole: true, broken: None });
             Event::InspectedSpan(span, Inspections { intact, others, heard: heard.into_iter().map(whole).collect() })
         }
         other => other,
@@ -104,7 +110,7 @@ pub fn deaf_to_claims() -> Box<dyn Mutation> {
         }
         Event::InspectedSpan(span, Inspections { intact, others, heard }) => {
             let mute = |(block, Inspection { verdict, .. })| (block, Inspection { verdict, claims: Claims::default() });
-            let unheard = |(block, _)| (block, Heard { claims: Claims::default(), whole: false });
+            let unheard = |(block, _)| (block, Heard { claims: Claims::default(), whole: false, broken: None });
             let others = others.into_iter().map(mute).collect();
             Event::InspectedSpan(span, Inspections { intact, others, heard: heard.into_iter().map(unheard).collect() })
         }
