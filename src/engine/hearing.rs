@@ -22,7 +22,7 @@ impl Engine {
         if unread_at_first {
             return self.survey_succeeded(now, op, actions);
         }
-        self.check.leave(block);
+        self.sifted_alone(block, claims);
         self.ops.finish(op);
     }
 

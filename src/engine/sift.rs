@@ -17,8 +17,8 @@ use super::route::Route;
 use super::triage::{Sighting, Triage};
 use crate::ledger::{Guarantee, Rule};
 use crate::schedule::Schedule;
-use crate::tag::{Broken, Class, Heard, Verdict};
-use crate::vocabulary::{Block, Claim, Now, Seq};
+use crate::tag::{Broken, Claims, Class, Heard, Verdict};
+use crate::vocabulary::{Block, Claim, Digest, Now, Seq};
 
 /// Writes of the largest window whose blocks are remembered: no ledger has a larger one. 4 MiB.
 const MAX_WRITES: u64 = 1 << 16;
@@ -120,6 +120,15 @@ impl Engine {
             (Some(broken), _) => sift.sights.push(Suspect { block, broken: Arc::clone(broken) }),
             (None, Some((claim, _))) => sift.heard.push((block, *claim)),
             (None, None) => sift.left.push(block),
+        }
+    }
+
+    /// One that was read alone, as large blocks are. The digest of a block is looked at where it is judged.
+    pub(super) fn sifted_alone(&mut self, block: Block, claims: &Claims) {
+        let whole = claims.of_all(self.geometry.atoms()).filter(|_| self.geometry.digest == Digest::Crc32c);
+        match whole.filter(|_| self.check.sifts()) {
+            Some(claim) => self.check.sift.heard.push((block, *claim)),
+            None => self.check.leave(block),
         }
     }
 

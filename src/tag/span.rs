@@ -192,8 +192,7 @@ impl Inspector {
 
     fn hear(&self, bytes: &[u8], legal: &Legal) -> Heard {
         let claims = self.survey(bytes, legal.block);
-        let atoms = self.sealer().geometry().atoms();
-        let one = claims.iter().find(|(_, those)| *those == atoms).map(|(claim, _)| claim);
+        let one = claims.of_all(self.sealer().geometry().atoms());
         let whole = one.is_some_and(|claim| Verdict::of_one_write(claim, legal).is_some()) && self.digest_holds(bytes);
         let verdict = (!whole).then(|| self.inspect(bytes, legal).verdict);
         let broken = match verdict {

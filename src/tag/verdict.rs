@@ -124,6 +124,12 @@ impl Claims {
         }
     }
 
+    /// The claim that all of so many atoms make.
+    #[must_use]
+    pub fn of_all(&self, atoms: u32) -> Option<&Claim> {
+        self.first.as_ref().filter(|(_, those)| *those == atoms).map(|(claim, _)| claim)
+    }
+
     /// Each distinct claim, and the number of atoms that make it.
     pub fn iter(&self) -> impl Iterator<Item = &(Claim, u32)> {
         self.first.iter().chain(&self.more)
