@@ -29,6 +29,8 @@ pub(super) struct Sweep {
     from: Seq,
     to: Seq,
     lowest: Block,
+    /// Bytes that may lie between two blocks of one read.
+    read_along: u64,
     /// Writes from here on are not sorted yet.
     sorted_below: Seq,
     /// The blocks of those sorted last that have no later write in the window.
@@ -47,23 +49,17 @@ impl Route {
         if to.0.saturating_sub(from.0) >= schedule.blocks() || lowest.0 >= schedule.blocks() {
             return Route::All { at: lowest.0 };
         }
-        let mut sweep = Sweep { from, to, lowest, sorted_below: from, blocks: Arc::from([]), at: 0 };
+        let (blocks, read_along) = (Arc::from([]), READ_ALONG);
+        let mut sweep = Sweep { from, to, lowest, read_along, sorted_below: from, blocks, at: 0 };
         sweep.sort_on(schedule);
         Route::Window(sweep)
     }
 
-    /// Over some blocks.
+    /// Over some blocks, and no other: those between them were judged, and nobody would look at what they show now.
     pub(super) fn over(mut blocks: Vec<Block>) -> Self {
         blocks.sort_unstable();
-        let none = Seq(0);
-        Route::Window(Sweep {
-            from: none,
-            to: none,
-            lowest: Block(0),
-            sorted_below: none,
-            blocks: blocks.into(),
-            at: 0,
-        })
+        let (none, lowest, blocks) = (Seq(0), Block(0), blocks.into());
+        Route::Window(Sweep { from: none, to: none, lowest, read_along: 0, sorted_below: none, blocks, at: 0 })
     }
 
     pub(super) fn is_done(&self, schedule: &Schedule) -> bool {
@@ -80,7 +76,7 @@ impl Route {
                 let left = schedule.blocks().saturating_sub(*at).min(u64::from(most));
                 (left > 0).then(|| Span::all(Block(*at), u32::try_from(left).expect("not above `most`")))
             }
-            Route::Window(sweep) => sweep.ahead(u64::from(most), READ_ALONG / u64::from(block_size)),
+            Route::Window(sweep) => sweep.ahead(u64::from(most), sweep.read_along / u64::from(block_size)),
         }
     }
 
@@ -208,8 +204,12 @@ mod tests {
     #[test]
     fn near_neighbours_are_read_with_what_lies_between_and_far_ones_alone() {
         let schedule = schedule(100, Order::Random);
-        let spans = spans(&schedule, Route::over([12, 1, 22, 3].map(Block).into()), 256);
-        let read: Vec<_> = spans.iter().map(|span| (span.first().0, span.last().0)).collect();
-        assert_eq!(read, [(1, 12), (22, 22)]);
+        let read = |read_along| {
+            let Route::Window(sweep) = Route::over([12, 1, 22, 3, 4].map(Block).into()) else { unreachable!() };
+            let spans = spans(&schedule, Route::Window(Sweep { read_along, ..sweep }), 256);
+            spans.iter().map(|span| (span.first().0, span.last().0)).collect::<Vec<_>>()
+        };
+        assert_eq!(read(READ_ALONG), [(1, 12), (22, 22)]);
+        assert_eq!(read(0), [(1, 1), (3, 4), (12, 12), (22, 22)]);
     }
 }
