@@ -7,7 +7,7 @@ use super::Job;
 use super::journal::Journal;
 use super::notes::Note;
 use crate::engine::OnFinding;
-use crate::ledger::{Recovered, Rule};
+use crate::ledger::{Legal, Recovered};
 use crate::report::{Finding, MAX_LISTED, Occasion, Persistence};
 use crate::schedule::Schedule;
 use crate::tag::Class;
@@ -61,10 +61,7 @@ pub(super) fn report(journal: &mut Journal, job: &Job, why: &str) -> u64 {
 fn cut_off(job: &Job, ledger: Option<&Recovered>, block: Block, why: &str) -> Finding {
     let geometry = &job.target.geometry;
     let legal = ledger.map(|ledger| ledger.legal(block));
-    let guarantee = legal.as_ref().and_then(|legal| match legal.rule {
-        Rule::AtLeast(guarantee) => Some(guarantee),
-        Rule::Exactly(_) | Rule::Anything => None,
-    });
+    let guarantee = legal.as_ref().and_then(Legal::guarantee);
     Finding {
         class: Class::Unreadable,
         block,

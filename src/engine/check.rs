@@ -474,7 +474,7 @@ impl Engine {
         }
         if !complete {
             // Something was met that nobody may be accused of yet: not "all promises kept" either.
-            let suspects = self.check.counts.findings > 0 || self.check.suspects_any();
+            let suspects = self.check.counts.findings > 0 || self.check.has_unsettled();
             let outcome = if suspects && self.check.outcome == Outcome::Kept {
                 Outcome::Incomplete
             } else {

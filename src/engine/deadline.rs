@@ -15,7 +15,7 @@ use super::operations::{Operation, Stage, Task};
 use super::settings::Mode;
 use super::status::StuckIo;
 use super::trigger::Trigger;
-use crate::ledger::{Legal, Rule};
+use crate::ledger::Legal;
 use crate::report::{Finding, Occasion, Persistence};
 use crate::tag::{Class, Span};
 use crate::vocabulary::{Block, Now};
@@ -236,10 +236,7 @@ impl Engine {
         detail: String,
         occasion: Occasion,
     ) -> Finding {
-        let guarantee = legal.and_then(|legal| match legal.rule {
-            Rule::AtLeast(guarantee) => Some(guarantee),
-            Rule::Exactly(_) | Rule::Anything => None,
-        });
+        let guarantee = legal.and_then(Legal::guarantee);
         Finding {
             class: Class::Unreadable,
             block,

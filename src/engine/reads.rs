@@ -344,10 +344,7 @@ impl Engine {
         confirmed: Option<bool>,
     ) -> Finding {
         let legal = self.legal(block);
-        let guarantee = match legal.rule {
-            Rule::AtLeast(guarantee) => Some(guarantee),
-            Rule::Exactly(_) | Rule::Anything => None,
-        };
+        let guarantee = legal.guarantee();
         let broken = diagnosis.broken.as_deref();
         let found = broken.and_then(|broken| broken.found);
         let detail = match (diagnosis.class, broken, &diagnosis.fault) {

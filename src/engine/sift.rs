@@ -15,7 +15,6 @@ use super::engine::Engine;
 use super::operations::Task;
 use super::route::Route;
 use super::triage::{Sighting, Triage};
-use crate::ledger::{Guarantee, Rule};
 use crate::schedule::Schedule;
 use crate::tag::{Broken, Claims, Class, Heard, Verdict};
 use crate::vocabulary::{Block, Claim, Digest, Now, Seq};
@@ -66,9 +65,10 @@ impl Check {
         self.stage == CheckStage::Sift
     }
 
-    /// Whether something seemed wrong that nobody has looked at since.
-    pub(super) fn suspects_any(&self) -> bool {
-        !(self.suspects.is_empty() && self.sift.suspects.is_empty() && self.sift.sights.is_empty())
+    /// Whether something seemed wrong, or could not be read, that nobody has looked at since.
+    pub(super) fn has_unsettled(&self) -> bool {
+        let Sift { sights, suspects, .. } = &self.sift;
+        !(self.suspects.is_empty() && suspects.is_empty() && sights.is_empty() && self.unsurveyed.is_empty())
     }
 
     /// What is under way is still taken in; nothing more is begun.
@@ -154,8 +154,8 @@ impl Engine {
             let finding = self.finding_in(now, sight.block, self.occasion(&Task::Judge), &diagnosis, None);
             self.check.remember_unsurveyed(finding);
         }
-        for at in 0..self.check.found.len() {
-            self.check.found[at].guarantee = self.guarantee_of(self.check.found[at].block);
+        for finding in &mut self.check.found {
+            finding.guarantee = self.recovered.legal(finding.block).guarantee();
         }
         self.check.enter(CheckStage::JudgeLeft, Route::over(left));
         self.check.suspects = suspects;
@@ -163,15 +163,10 @@ impl Engine {
 
     /// Who attests to what is known only now.
     fn name_anew(&self, Suspect { block, broken }: &mut Suspect) {
-        if broken.class == Class::LostWrite && self.guarantee_of(*block).is_some_and(|held_to| held_to.attested) {
+        if broken.class == Class::LostWrite
+            && self.recovered.legal(*block).guarantee().is_some_and(|held_to| held_to.attested)
+        {
             *broken = Arc::new(Broken { class: Class::Unserializable, ..Broken::clone(broken) });
-        }
-    }
-
-    fn guarantee_of(&self, block: Block) -> Option<Guarantee> {
-        match self.recovered.legal(block).rule {
-            Rule::AtLeast(guarantee) => Some(guarantee),
-            Rule::Exactly(_) | Rule::Anything => None,
         }
     }
 }

@@ -134,6 +134,15 @@ impl Legal {
         living && self.issued_below.is_some_and(|frontier| issue.seq >= frontier)
     }
 
+    /// What is guaranteed of the block by more than its own completed write.
+    #[must_use]
+    pub fn guarantee(&self) -> Option<Guarantee> {
+        match self.rule {
+            Rule::AtLeast(guarantee) => Some(guarantee),
+            Rule::Exactly(_) | Rule::Anything => None,
+        }
+    }
+
     /// The write that the block should at least hold; `None` when nothing of it is guaranteed.
     #[must_use]
     pub fn expected(&self) -> Option<Seq> {

@@ -126,10 +126,10 @@ pub struct Heard {
 }
 
 impl Inspector {
-    /// Judges the blocks of a span that was read whole, each by what may be in it, or hears them, as it may be that what
-    /// they are judged by is not known yet. What shows a broken promise is
-    /// handed to `evidence` with what it was judged by. All is [`POISON`] in the end: a block that was just judged is in
-    /// the processor's cache, and the next read into these bytes is no read of what is in them now.
+    /// Judges the blocks of a span that was read whole, each by what may be in it; hears those of which that is not
+    /// known yet. What shows a broken promise is handed to `evidence` with what it was judged by. All is [`POISON`] in
+    /// the end: a block that was just judged is in the processor's cache, and the next read into these bytes is no read
+    /// of what is in them now.
     ///
     /// # Panics
     /// When `bytes` is not as long as the span.

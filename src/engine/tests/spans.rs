@@ -149,23 +149,43 @@ fn the_record_of_wide_reads_that_fail_is_bounded() {
     assert_eq!(failed_wide_reads(&check), 258);
 }
 
-/// A check of 40 blocks after a loss of power in the second pass, of which 20 writes may have been issued. `spoil` is told
-/// which blocks they are of.
-fn check_after_a_cut(spoil: impl FnOnce(&mut BTreeMap<Block, Vec<u8>>, &dyn Fn(Block) -> bool)) -> Bench {
-    let mut first = Bench::new(40, settings(Some(1)));
-    assert_eq!(first.run(100_000), Some(Outcome::Kept));
-    let mut written = Bench::restart(40, settings(None), first.slot.clone(), first.disk.clone());
-    while written.engine.status().next < Seq(50) {
+/// What a loss of power leaves after so many passes and a few writes, where 20 may have been issued. `spoil` is told which
+/// blocks they are of.
+fn after_a_cut(
+    blocks: u64,
+    passes: u64,
+    settings: Settings,
+    spoil: impl FnOnce(&mut BTreeMap<Block, Vec<u8>>, &dyn Fn(Block) -> bool),
+) -> Bench {
+    let mut written = Bench::new(blocks, super::settings((passes > 0).then_some(passes)));
+    if passes > 0 {
+        assert_eq!(written.run(100_000), Some(Outcome::Kept));
+        written = Bench::restart(blocks, super::settings(None), written.slot.clone(), written.disk.clone());
+    }
+    let durable = blocks * passes;
+    while written.engine.status().bytes.written < 6 * 4096 {
         assert_eq!(written.run(1), None);
     }
-    assert!(written.engine.status().next < Seq(60));
-    let saved = Checkpoint { reserved: Seq(60), ..written.slot.clone() };
-    assert!(!saved.clean && saved.durable() == Seq(40), "{saved:?}");
-    let schedule = crate::schedule::Schedule::new(&geometry(40), RUN);
+    let reserved = Seq(durable + 20);
+    assert!(written.engine.status().next < reserved);
+    let saved = Checkpoint { reserved, ..written.slot.clone() };
+    assert!(!saved.clean && saved.durable() == Seq(durable), "{saved:?}");
+    let schedule = crate::schedule::Schedule::new(&geometry(blocks), RUN);
     let open = |block| schedule.newest_below(saved.reserved, block).is_some_and(|seq| seq >= saved.durable());
     spoil(&mut written.disk, &open);
-    let settings = Settings { mode: Mode::Check, span_bytes: 4 * 4096, ..settings(None) };
-    Bench::restart(40, settings, saved, written.disk.clone())
+    Bench::restart(blocks, Settings { span_bytes: 4 * 4096, ..settings }, saved, written.disk.clone())
+}
+
+fn check_after_a_cut(spoil: impl FnOnce(&mut BTreeMap<Block, Vec<u8>>, &dyn Fn(Block) -> bool)) -> Bench {
+    after_a_cut(40, 1, Settings { mode: Mode::Check, ..settings(None) }, spoil)
+}
+
+/// Flips a bit of a block in the first wide read of it; whether that was now.
+fn spoil_in_flight(bench: &mut Bench, victim: Block) -> bool {
+    let touched = bench.wide.values_mut().find(|(span, _)| (span.first()..=span.last()).contains(&victim));
+    let Some((span, bytes)) = touched else { return false };
+    bytes[(victim.0 - span.first().0) as usize * 4096 + 700] ^= 1;
+    true
 }
 
 #[test]
@@ -212,12 +232,7 @@ fn a_bad_first_read_is_told_although_the_next_is_good() {
         let victim = victim.expect("the window is of some of the blocks");
         let mut spoilt = false;
         let outcome = (0..1000).find_map(|_| {
-            for (span, bytes) in check.wide.values_mut() {
-                if !spoilt && (span.first()..=span.last()).contains(&victim) {
-                    bytes[(victim.0 - span.first().0) as usize * 4096 + 700] ^= 1;
-                    spoilt = true;
-                }
-            }
+            spoilt = spoilt || spoil_in_flight(&mut check, victim);
             check.run(1)
         });
         assert_eq!(outcome, Some(Outcome::Broken), "{in_window}");
@@ -226,4 +241,60 @@ fn a_bad_first_read_is_told_although_the_next_is_good() {
         let blocks = check.judged[0].blocks;
         assert_eq!(blocks.findings + blocks.intact + blocks.rolled_back, 40);
     }
+}
+
+/// What was seen wrong once is told at the end; a check that is stopped before does not end as if nothing were.
+#[test]
+fn a_check_that_is_stopped_after_a_bad_first_read_acquits_nobody() {
+    let stopped_after = |steps| {
+        let mut victim = None;
+        let settings = Settings { queue_depth: 1, ..settings(None) };
+        // In the first pass, where writes of the window may be lost: such blocks are read once more, before it.
+        let mut bench = after_a_cut(40, 0, settings, |disk, open| {
+            victim = disk.keys().copied().rfind(|block| open(*block));
+            disk.retain(|block, _| Some(*block) >= victim);
+        });
+        let mut spoilt = false;
+        for _ in 0..steps {
+            spoilt = spoilt || spoil_in_flight(&mut bench, victim.expect("a window"));
+            if let Some(outcome) = bench.run(1) {
+                return outcome;
+            }
+        }
+        bench.pending.push_back(Event::Command(Command::Stop));
+        bench.run(1000).expect("a stop ends the run")
+    };
+    let outcomes: Vec<_> = (1..120).map(stopped_after).collect();
+    let seen = outcomes.iter().position(|outcome| *outcome != Outcome::Kept).expect("it is seen at some time");
+    assert!(seen > 0 && outcomes.contains(&Outcome::Incomplete), "{outcomes:?}");
+    assert!(outcomes[seen..].iter().all(|outcome| *outcome != Outcome::Kept), "{outcomes:?}");
+    assert_eq!(outcomes.last(), Some(&Outcome::Broken));
+}
+
+/// More lost writes than are remembered until D is fixed: the rest of the region is surveyed and judged in two passes.
+#[test]
+fn more_lost_writes_than_are_remembered_are_all_found_and_each_block_counts_once() {
+    let mut lost = Vec::new();
+    let settings = Settings { mode: Mode::Check, queue_depth: 1, ..settings(None) };
+    let mut check = after_a_cut(400, 1, settings, |disk, open| {
+        for number in (0..400).map(Block).filter(|block| !open(*block)).step_by(5) {
+            // What was there before the run.
+            disk.insert(number, (0..4096u32).map(|at| (at * at / 7) as u8).collect());
+            lost.push(number);
+        }
+    });
+    let mut phases = std::collections::BTreeSet::new();
+    let outcome = (0..10_000).find_map(|_| {
+        phases.insert(check.engine.status().phase);
+        check.run(1)
+    });
+    assert_eq!(outcome, Some(Outcome::Broken));
+    assert!(phases.contains("surveying the window") && phases.contains("checking the region"), "{phases:?}");
+    let judgement = &check.judged[0];
+    let mut found: Vec<_> = judgement.findings.iter().map(|finding| finding.block).collect();
+    found.sort_unstable();
+    assert_eq!(found, lost);
+    assert!(judgement.findings.iter().all(|finding| finding.class == Class::LostWrite), "{judgement:#?}");
+    let blocks = judgement.blocks;
+    assert_eq!(blocks.findings + blocks.intact + blocks.rolled_back, 400);
 }
