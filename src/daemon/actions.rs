@@ -12,7 +12,7 @@ use crate::engine::{Action, Event, Fault, Fired, OnFinding, OpId, Outcome, Reaso
 use crate::report::{Finding, Judgement, notable};
 use crate::ring::{Kind, Request, Token};
 use crate::tag::contents_hash;
-use crate::vocabulary::POISON;
+use crate::vocabulary::Block;
 
 impl Driver {
     /// Does it all. `Some` when it is over.
@@ -42,13 +42,15 @@ impl Driver {
                 self.submit(op, kind);
             }
             Action::Read(op, block) => {
-                self.buffers[op.0 as usize].as_mut().expect("a read has its buffer").fill(POISON);
+                if !self.poisoned[op.0 as usize] {
+                    self.buffers[op.0 as usize].as_mut().expect("a read has its buffer").poison();
+                }
                 let kind = Kind::Read { offset: self.geometry.offset_of(block) };
                 self.submit(op, kind);
             }
             Action::Flush => self.ring.submit(Request { token: FLUSH, kind: Kind::Flush, buffer: None }),
-            Action::Inspect(op, legal) => self.look(op, Look::Judge(Box::new(legal))),
-            Action::Survey(op, block) => self.look(op, Look::Hear(block)),
+            Action::Inspect(op, legal) => self.look(op, legal.block, Look::Judge(Box::new(legal))),
+            Action::Survey(op, block) => self.look(op, block, Look::Hear(block)),
             Action::ReadSpan(id, span) => self.read_span(id, span),
             Action::InspectSpan(id, by) => self.inspect_span(id, by),
             Action::SurveySpan(id) => self.survey_span(id),
@@ -90,9 +92,10 @@ impl Driver {
         self.ring.submit(Request { token: Token(op.0), kind, buffer });
     }
 
-    fn look(&mut self, op: OpId, look: Look) {
+    fn look(&mut self, op: OpId, block: Block, look: Look) {
         let buffer = self.take(op);
-        self.verify_jobs.push(VerifyJob { op, buffer, look });
+        let keep = self.journal.is_some() && self.suspects.may_need(block);
+        self.verify_jobs.push(VerifyJob { op, buffer, look, keep });
     }
 
     fn record(&mut self, record: &Record) {

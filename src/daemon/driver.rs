@@ -60,6 +60,8 @@ pub(super) struct Driver {
     pub(super) ring: Box<dyn Ring>,
     /// By operation; `None` while a worker or the ring has it.
     pub(super) buffers: Vec<Option<Buffer>>,
+    /// By operation: its buffer holds nothing but poison.
+    pub(super) poisoned: Vec<bool>,
     pub(super) wide: Wide,
     /// `None` where nothing may be written.
     pub(super) saver: Option<Saver>,
@@ -136,7 +138,7 @@ impl Driver {
         let mut sealed = std::mem::take(&mut self.sealed);
         self.seal.collect(&mut sealed)?;
         for SealDone { op, buffer } in sealed.drain(..) {
-            self.give_back(op, buffer);
+            self.give_back(op, buffer, false);
             self.events.push(Event::Sealed(op));
         }
         self.sealed = sealed;
@@ -178,7 +180,7 @@ impl Driver {
     }
 
     fn look_taken(&mut self, done: VerifyDone) {
-        let VerifyDone { op, buffer, seen } = done;
+        let VerifyDone { op, buffer, seen, poisoned } = done;
         match seen {
             Seen::Judged(inspection, legal) => {
                 let wrong = self.journal.is_some() && matches!(inspection.verdict, Verdict::Broken(_));
@@ -192,7 +194,7 @@ impl Driver {
             Seen::JudgedSpan(inspections, suspects) => self.span_judged(op, inspections, suspects),
             Seen::HeardSpan(claims) => self.span_heard(op, claims),
         }
-        self.give_back(op, buffer);
+        self.give_back(op, buffer, poisoned);
     }
 
     /// A request has ended.
@@ -217,14 +219,15 @@ impl Driver {
             Kind::Flush => Event::Flushed(result),
         });
         if let Some(buffer) = buffer {
-            self.give_back(op, buffer);
+            self.give_back(op, buffer, false);
         }
     }
 
-    pub(super) fn give_back(&mut self, op: OpId, buffer: Buffer) {
+    fn give_back(&mut self, op: OpId, buffer: Buffer, poisoned: bool) {
         if let Some(id) = self.wide.id(op.0) {
-            return self.wide.give_back(id, buffer);
+            return self.wide.give_back(id, buffer, poisoned);
         }
+        self.poisoned[op.0 as usize] = poisoned;
         let before = self.buffers[op.0 as usize].replace(buffer);
         assert!(before.is_none(), "{op:?} has one buffer");
     }

@@ -127,6 +127,7 @@ pub(super) fn start(
         verify: verify_pool,
         ring,
         buffers: buffers.into_iter().map(Some).collect(),
+        poisoned: vec![true; operations as usize],
         wide: Wide::new(spans, operations, most_bytes),
         saver,
         journal,

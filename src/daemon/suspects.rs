@@ -47,6 +47,13 @@ impl Suspects {
         }
     }
 
+    /// Whether the next look at a block may become its evidence: something was wrong with it, or there were too many of
+    /// those to know.
+    pub(super) fn may_need(&self, block: Block) -> bool {
+        let known = || self.latencies_ns.contains_key(&block) || self.kept.contains_key(&block);
+        !self.latencies_ns.is_empty() && (self.latencies_ns.len() >= TIMED_MAX || known())
+    }
+
     /// How long the last `reads` reads took, the first one first: older ones are of a suspicion that came to nothing.
     pub(super) fn take_latencies(&mut self, block: Block, reads: usize) -> Vec<u64> {
         let mut latencies = self.latencies_ns.remove(&block).unwrap_or_default();

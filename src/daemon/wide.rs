@@ -53,8 +53,10 @@ impl Wide {
         &mut self.slots[id.0 as usize]
     }
 
-    pub(super) fn give_back(&mut self, id: SpanId, buffer: Buffer) {
-        let before = self.slot(id).buffer.replace(buffer);
+    pub(super) fn give_back(&mut self, id: SpanId, buffer: Buffer, poisoned: bool) {
+        let slot = self.slot(id);
+        slot.poisoned = poisoned;
+        let before = slot.buffer.replace(buffer);
         assert!(before.is_none(), "{id:?} has one buffer");
     }
 
@@ -90,7 +92,7 @@ impl Driver {
     pub(super) fn span_landed(&mut self, id: SpanId, completion: Completion) {
         let Completion { buffer, result, latency, .. } = completion;
         self.wide.slot(id).read_ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.wide.give_back(id, buffer.expect("a read has a buffer"));
+        self.wide.give_back(id, buffer.expect("a read has a buffer"), false);
         self.events.push(Event::ReadSpan(id, result.map_err(|failure| self.fault(&failure))));
     }
 
@@ -110,21 +112,18 @@ impl Driver {
 
     fn look_at_span(&mut self, id: SpanId, look: Look) {
         let buffer = self.wide.take(id);
-        self.verify_jobs.push(VerifyJob { op: OpId(self.wide.number(id)), buffer, look });
+        self.verify_jobs.push(VerifyJob { op: OpId(self.wide.number(id)), buffer, look, keep: false });
     }
 
     pub(super) fn span_heard(&mut self, op: OpId, claims: Vec<(Block, Claims)>) {
         let id = self.wide.id(op.0).expect("a span");
-        self.wide.slot(id).poisoned = true;
         self.events.push(Event::SurveyedSpan(id, claims));
     }
 
     /// The blocks of a span are judged; of what seems wrong the first sight is kept.
     pub(super) fn span_judged(&mut self, op: OpId, inspections: Inspections, suspects: Vec<(Vec<u8>, Box<Legal>)>) {
         let id = self.wide.id(op.0).expect("a span");
-        let slot = self.wide.slot(id);
-        slot.poisoned = true;
-        let read_ns = slot.read_ns;
+        let read_ns = self.wide.slot(id).read_ns;
         if self.journal.is_some() {
             for (bytes, legal) in suspects {
                 self.suspects.timed(legal.block, read_ns, true);

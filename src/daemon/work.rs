@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::engine::OpId;
 use crate::ledger::{Legal, Recovered};
+use crate::pool::Job;
 use crate::ring::Buffer;
-use crate::tag::{Claims, Inspection, Inspections, Inspector, Sealer, Span};
+use crate::tag::{Claims, Inspection, Inspections, Inspector, Sealer, Span, Verdict};
 use crate::vocabulary::{Block, Claim};
 
 /// Fill a block before it is written.
@@ -27,6 +28,8 @@ pub(super) struct VerifyJob {
     pub(super) op: OpId,
     pub(super) buffer: Buffer,
     pub(super) look: Look,
+    /// The bytes of a single block are to stay as they are, as evidence. What shows a broken promise stays in any case.
+    pub(super) keep: bool,
 }
 
 /// With which eyes.
@@ -42,6 +45,8 @@ pub(super) struct VerifyDone {
     pub(super) op: OpId,
     pub(super) buffer: Buffer,
     pub(super) seen: Seen,
+    /// The buffer holds nothing but poison, ready for the next read.
+    pub(super) poisoned: bool,
 }
 
 pub(super) enum Seen {
@@ -52,23 +57,47 @@ pub(super) enum Seen {
     HeardSpan(Vec<(Block, Claims)>),
 }
 
+impl Job for SealJob {
+    fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+}
+
+impl Job for VerifyJob {
+    fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+}
+
 pub(super) fn seal(sealer: &Sealer, mut job: SealJob) -> SealDone {
     sealer.seal(job.block, &job.claim, &mut job.buffer);
     SealDone { op: job.op, buffer: job.buffer }
 }
 
 pub(super) fn verify(inspector: &Inspector, job: VerifyJob) -> VerifyDone {
-    let VerifyJob { op, mut buffer, look } = job;
-    let seen = match look {
-        Look::Judge(legal) => Seen::Judged(inspector.inspect(&buffer, &legal), legal),
-        Look::Hear(block) => Seen::Heard(inspector.survey(&buffer, block)),
+    let VerifyJob { op, mut buffer, look, keep } = job;
+    let (seen, spent) = match look {
+        Look::Judge(legal) => {
+            let inspection = inspector.inspect(&buffer, &legal);
+            let broken = matches!(inspection.verdict, Verdict::Broken(_));
+            (Seen::Judged(inspection, legal), !broken)
+        }
+        Look::Hear(block) => (Seen::Heard(inspector.survey(&buffer, block)), true),
         Look::JudgeSpan(span, by) => {
             let mut suspects = Vec::new();
             let evidence = |bytes: &[u8], legal| suspects.push((bytes.to_vec(), Box::new(legal)));
             let inspections = inspector.inspect_span(&mut buffer, &span, &by, evidence);
-            Seen::JudgedSpan(inspections, suspects)
+            return VerifyDone { op, buffer, seen: Seen::JudgedSpan(inspections, suspects), poisoned: true };
         }
-        Look::HearSpan(span) => Seen::HeardSpan(inspector.survey_span(&mut buffer, &span)),
+        Look::HearSpan(span) => {
+            let claims = inspector.survey_span(&mut buffer, &span);
+            return VerifyDone { op, buffer, seen: Seen::HeardSpan(claims), poisoned: true };
+        }
     };
-    VerifyDone { op, buffer, seen }
+    // Here and not before the next read: the ring's thread has more to do, and there is one of it.
+    let poisoned = spent && !keep;
+    if poisoned {
+        buffer.poison();
+    }
+    VerifyDone { op, buffer, seen, poisoned }
 }

@@ -32,6 +32,10 @@ use worker::Shared;
 /// quarter of the work instead of most of it, and keep the first of them waiting for no more than the other fifteen.
 const BATCH: usize = 16;
 
+/// Bytes from which on a hand-over is complete: as many as sixteen of the smallest blocks. Of larger ones each goes
+/// alone, as its result would wait for the others', and with it whoever could write it meanwhile.
+const BATCH_BYTES: usize = 64 << 10;
+
 /// How long a worker stays without work. Longer than the gaps of any steady load, short enough that an idle daemon
 /// keeps one thread a pool.
 const IDLE: Duration = Duration::from_secs(30);
@@ -51,22 +55,28 @@ pub struct Spec {
     pub capacity: usize,
 }
 
+/// What a pool is given to do.
+pub trait Job: Send + 'static {
+    /// How many bytes are to be looked at or made, roughly: what its work grows with.
+    fn bytes(&self) -> usize;
+}
+
 /// Workers of one kind, with a queue to them and one back. Belongs to one thread, as a rule the ring's.
-pub struct Pool<Job: Send + 'static, Done: Send + 'static> {
+pub struct Pool<J: Send + 'static, Done: Send + 'static> {
     spec: Spec,
-    way: Way<Job, Done>,
+    way: Way<J, Done>,
     /// Submitted and not yet collected.
     outstanding: usize,
     /// The first failure; it stays, as what was lost does not come back.
     failed: Option<PoolError>,
 }
 
-enum Way<Job: Send + 'static, Done: Send + 'static> {
-    Inline { shared: Arc<Shared<Job, Done>>, done: VecDeque<Done> },
-    Threads(Threads<Job, Done>),
+enum Way<J: Send + 'static, Done: Send + 'static> {
+    Inline { shared: Arc<Shared<J, Done>>, done: VecDeque<Done> },
+    Threads(Threads<J, Done>),
 }
 
-impl<Job: Send + 'static, Done: Send + 'static> Pool<Job, Done> {
+impl<J: Job, Done: Send + 'static> Pool<J, Done> {
     /// Starts every worker and waits until each has been seen where it belongs. `work` turns a job into its result;
     /// `notify` is called once for each batch of results, on the worker's thread, after they can be collected.
     ///
@@ -77,7 +87,7 @@ impl<Job: Send + 'static, Done: Send + 'static> Pool<Job, Done> {
     /// When the capacity is zero.
     pub fn start(
         spec: Spec,
-        work: impl Fn(Job) -> Done + Send + Sync + 'static,
+        work: impl Fn(J) -> Done + Send + Sync + 'static,
         notify: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, PoolError> {
         Self::start_with(spec, work, notify, IDLE)
@@ -85,7 +95,7 @@ impl<Job: Send + 'static, Done: Send + 'static> Pool<Job, Done> {
 
     fn start_with(
         spec: Spec,
-        work: impl Fn(Job) -> Done + Send + Sync + 'static,
+        work: impl Fn(J) -> Done + Send + Sync + 'static,
         notify: impl Fn() + Send + Sync + 'static,
         idle: Duration,
     ) -> Result<Self, PoolError> {
@@ -104,7 +114,7 @@ impl<Job: Send + 'static, Done: Send + 'static> Pool<Job, Done> {
 
     /// Takes as many jobs as there is room for, from the front, and hands them over in batches. What stays in `jobs`
     /// did not fit: collect first. Never waits. A pool that has failed takes nothing.
-    pub fn submit(&mut self, jobs: &mut Vec<Job>) {
+    pub fn submit(&mut self, jobs: &mut Vec<J>) {
         let fit = jobs.len().min(self.spec.capacity - self.outstanding);
         if fit == 0 || self.failed.is_some() {
             return;
@@ -126,7 +136,7 @@ impl<Job: Send + 'static, Done: Send + 'static> Pool<Job, Done> {
                 (shared.notify)();
             }
             Way::Threads(threads) => {
-                threads.hand_over(taken, fit.div_ceil(self.spec.threads).min(BATCH));
+                threads.hand_over(taken, fit.div_ceil(self.spec.threads).min(BATCH), BATCH_BYTES);
                 if let Err(source) = threads.grow(&self.spec) {
                     // Those that are there do the work, only slower.
                     tracing::warn!(pool = self.spec.name, %source, "the pool cannot grow");

@@ -7,6 +7,13 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::*;
 
+/// A block of as many bytes as it says.
+impl Job for u64 {
+    fn bytes(&self) -> usize {
+        usize::try_from(*self).unwrap()
+    }
+}
+
 fn spec(threads: usize, capacity: usize) -> Spec {
     Spec { name: "verify", threads, cpus: None, capacity }
 }
@@ -78,6 +85,32 @@ fn a_submission_is_cut_so_that_every_worker_gets_work() {
     };
     let mut pool = Pool::start(spec(4, 64), work, notify).unwrap();
     assert_eq!(all(&mut pool, vec![1, 2, 3, 4], &heard), [1, 2, 3, 4]);
+}
+
+#[test]
+fn the_result_of_a_large_job_does_not_wait_for_the_next_one() {
+    const LARGE: u64 = BATCH_BYTES as u64;
+    let (notify, heard) = bell();
+    let (first_seen, wait) = bounded::<()>(1);
+    let work = move |job: u64| {
+        if job > LARGE {
+            wait.recv_timeout(Duration::from_secs(20)).expect("the first result can be collected meanwhile");
+        }
+        job
+    };
+    let mut pool = Pool::start(spec(1, 8), work, notify).unwrap();
+    pool.submit(&mut vec![LARGE, LARGE + 1]);
+    let mut out = Vec::new();
+    while out.is_empty() {
+        heard.recv_timeout(Duration::from_secs(20)).expect("a result rings the bell");
+        pool.collect(&mut out).unwrap();
+    }
+    first_seen.send(()).unwrap();
+    while out.len() < 2 {
+        heard.recv_timeout(Duration::from_secs(20)).expect("a result rings the bell");
+        pool.collect(&mut out).unwrap();
+    }
+    assert_eq!(out, [LARGE, LARGE + 1]);
 }
 
 #[test]

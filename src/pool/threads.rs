@@ -8,15 +8,15 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::worker::{Shared, Worker};
-use super::{Placement, PoolError, Spec};
+use super::{Job, Placement, PoolError, Spec};
 
-pub(super) struct Threads<Job: Send + 'static, Done: Send + 'static> {
-    shared: Arc<Shared<Job, Done>>,
+pub(super) struct Threads<J: Send + 'static, Done: Send + 'static> {
+    shared: Arc<Shared<J, Done>>,
     /// `None` once the pool is going down. Both queues hold `capacity` batches, and no batch is empty, so that with
     /// no more than `capacity` jobs outstanding nobody ever waits to send.
-    jobs: Option<Sender<Vec<Job>>>,
+    jobs: Option<Sender<Vec<J>>>,
     /// The other end of `jobs`, for workers that are started later.
-    inbox: Receiver<Vec<Job>>,
+    inbox: Receiver<Vec<J>>,
     results: Receiver<Vec<Done>>,
     outbox: Sender<Vec<Done>>,
     /// Holds one, the first.
@@ -25,9 +25,9 @@ pub(super) struct Threads<Job: Send + 'static, Done: Send + 'static> {
     workers: Vec<Option<JoinHandle<()>>>,
 }
 
-impl<Job: Send + 'static, Done: Send + 'static> Threads<Job, Done> {
+impl<J: Job, Done: Send + 'static> Threads<J, Done> {
     /// Starts every worker, and waits until each has been seen where it belongs.
-    pub(super) fn start(spec: &Spec, shared: Arc<Shared<Job, Done>>) -> Result<Self, PoolError> {
+    pub(super) fn start(spec: &Spec, shared: Arc<Shared<J, Done>>) -> Result<Self, PoolError> {
         let (jobs, inbox) = bounded(spec.capacity);
         let (outbox, results) = bounded(spec.capacity);
         let workers = (0..spec.threads).map(|_| None).collect();
@@ -46,15 +46,24 @@ impl<Job: Send + 'static, Done: Send + 'static> Threads<Job, Done> {
         Ok(threads)
     }
 
-    /// Queues the jobs in batches of `size`.
+    /// Queues the jobs in batches of at most `jobs_each`, of which none goes on beyond `bytes_each`.
     ///
     /// # Panics
     /// When more jobs are outstanding than the capacity.
-    pub(super) fn hand_over(&mut self, jobs: impl Iterator<Item = Job>, size: usize) {
+    pub(super) fn hand_over(&mut self, jobs: impl Iterator<Item = J>, jobs_each: usize, bytes_each: usize) {
         let queue = self.jobs.as_ref().expect("open until drop");
-        let mut jobs = jobs.peekable();
-        while jobs.peek().is_some() {
-            queue.try_send(jobs.by_ref().take(size).collect()).expect("room for every job's own batch");
+        let send = |batch| queue.try_send(batch).expect("room for every job's own batch");
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for job in jobs {
+            bytes += job.bytes();
+            batch.push(job);
+            if batch.len() >= jobs_each || bytes >= bytes_each {
+                send(std::mem::take(&mut batch));
+                bytes = 0;
+            }
+        }
+        if !batch.is_empty() {
+            send(batch);
         }
     }
 
@@ -122,7 +131,7 @@ impl<Job: Send + 'static, Done: Send + 'static> Threads<Job, Done> {
     }
 }
 
-impl<Job: Send + 'static, Done: Send + 'static> Drop for Threads<Job, Done> {
+impl<J: Send + 'static, Done: Send + 'static> Drop for Threads<J, Done> {
     /// Waits for the job that each worker is at; those that no one has started are dropped.
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);

@@ -12,7 +12,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use scrubd::ledger::slots::{Expected, IdentityHash, seal as seal_slot};
 use scrubd::ledger::{Attestation, Checkpoint, Ledger, MAX_WINDOW, Recovered};
-use scrubd::pool::{Pool, Spec};
+use scrubd::pool::{self, Pool, Spec};
 use scrubd::schedule::Schedule;
 use scrubd::tag::{Inspector, Verdict};
 use scrubd::vocabulary::{Block, Claim, Digest, Epoch, Geometry, Issue, Now, Order, Promise, RunId, Seq};
@@ -132,7 +132,13 @@ fn legality(criterion: &mut Criterion) {
 }
 
 /// As large as a job with its buffer, its operation and its claim.
-type Job = [u64; 8];
+struct Job(#[expect(dead_code, reason = "it is only to be moved")] [u64; 8]);
+
+impl pool::Job for Job {
+    fn bytes(&self) -> usize {
+        4096
+    }
+}
 
 /// Through a pool and back, with work that takes no time: a full queue of 64 jobs, and one job alone.
 fn hand_over(criterion: &mut Criterion) {
@@ -144,7 +150,7 @@ fn hand_over(criterion: &mut Criterion) {
             // A full bell is a bell that rings.
             let notify = move || bell.try_send(()).unwrap_or_default();
             let mut pool = Pool::start(spec, |job: Job| job, notify).expect("workers");
-            let (mut ready, mut done) = ((0..jobs).map(|job| [job; 8]).collect(), Vec::new());
+            let (mut ready, mut done) = ((0..jobs).map(|job| Job([job; 8])).collect(), Vec::new());
             group.throughput(Throughput::Elements(jobs));
             group.bench_function(BenchmarkId::new(format!("{threads} workers"), format!("{jobs} jobs")), |run| {
                 run.iter(|| there_and_back(&mut pool, &mut ready, &mut done, &heard));
