@@ -6,6 +6,9 @@
 //! built from the crate's own vector functions: the first chunk is put together, the others lie in place. The last lacks
 //! 36 bytes of its last 64, so the last chunks go side by side as far as that, and then each to its end.
 //!
+//! Four chunks are fewer than the vectors of most CPUs hold. Where many of the smallest blocks are to be hashed, it is
+//! the same chunk of several blocks that goes side by side: chunks of one number have one counter.
+//!
 //! `blake3::platform` is not part of that crate's stable face, which is why Cargo.toml names its version to the digit;
 //! the tests hold every block size to what `Hasher` says.
 
@@ -25,6 +28,11 @@ const SHORT: usize = 4 + 32;
 /// Chunks whose values are merged before the next ones are looked at: 64 KiB, and 64 times that is the largest block.
 const SUBTREE: usize = 64;
 const _: () = assert!(SUBTREE * SUBTREE * CHUNK == *crate::vocabulary::BLOCK_SIZES.end() as usize);
+/// Chunks of the smallest block.
+const FEWEST: usize = *crate::vocabulary::BLOCK_SIZES.start() as usize / CHUNK;
+const _: () = assert!(FEWEST == 4, "two levels of parents, as `of_smallest` has them");
+/// The smallest blocks that are hashed at once.
+pub(super) const TOGETHER: usize = 8;
 /// The larger of the two blocks that are tried at the start: two subtrees.
 const TRIED: usize = 2 * SUBTREE * CHUNK;
 /// Chunks that no CPU hashes more of at once.
@@ -61,7 +69,25 @@ impl BlockHasher {
     /// Asked once a process: a digest that is wrong on a CPU that no test has seen would accuse every disk beside it.
     fn agrees_with_the_crate(&self) -> bool {
         let block: Vec<u8> = (0..TRIED as u64 / 8).flat_map(|at| crate::vocabulary::mix(at).to_le_bytes()).collect();
-        [CHUNK * 4, TRIED].iter().all(|&size| self.built(&block[..size]) == self.hashed(&block[..size]))
+        let alone = [CHUNK * FEWEST, TRIED].iter().all(|&size| self.built(&block[..size]) == self.hashed(&block[..size]));
+        let several: Vec<&[u8]> = block.chunks_exact(CHUNK * FEWEST).take(TOGETHER).collect();
+        alone && several.iter().zip(self.of_smallest(&several)).all(|(block, digest)| digest == self.hashed(block))
+    }
+
+    /// The digests of up to [`TOGETHER`] blocks of one size; what is beyond their number is of no block.
+    ///
+    /// # Panics
+    /// When there are more, or one is no block.
+    pub(super) fn digests(&self, blocks: &[&[u8]]) -> [[u8; 32]; TOGETHER] {
+        let smallest = blocks.iter().all(|block| block.len() == FEWEST * CHUNK);
+        if smallest && self.agrees {
+            return self.of_smallest(blocks);
+        }
+        let mut digests = [[0; 32]; TOGETHER];
+        for (digest, block) in digests[..blocks.len()].iter_mut().zip(blocks) {
+            *digest = self.digest(block);
+        }
+        digests
     }
 
     /// The digest of a block.
@@ -86,10 +112,7 @@ impl BlockHasher {
     fn built(&self, bytes: &[u8]) -> [u8; 32] {
         let chunks = bytes.len() / CHUNK;
         assert!(bytes.len().is_power_of_two() && (4..=SUBTREE * SUBTREE).contains(&chunks), "one block");
-        let mut first = [0; CHUNK];
-        let (head, tail) = first.split_at_mut(DIGEST.start - 4);
-        head.copy_from_slice(&bytes[4..DIGEST.start]);
-        tail.copy_from_slice(&bytes[DIGEST.end..CHUNK + SHORT]);
+        let first = first_chunk(bytes);
 
         let subtree = chunks.min(SUBTREE);
         let mut tops: Values = [0; SUBTREE * 32];
@@ -104,15 +127,66 @@ impl BlockHasher {
         }
     }
 
+    /// Of the smallest blocks, side by side.
+    fn of_smallest(&self, blocks: &[&[u8]]) -> [[u8; 32]; TOGETHER] {
+        let count = blocks.len();
+        assert!(count <= TOGETHER, "{count} blocks at once");
+        let mut firsts = [[0; CHUNK]; TOGETHER];
+        for (first, block) in firsts.iter_mut().zip(blocks) {
+            *first = first_chunk(block);
+        }
+        let mut values = [0; TOGETHER * 32];
+        // The values of a block's four chunks, one behind the other: two pairs.
+        let mut leaves = [[0; FEWEST * 32]; TOGETHER];
+        let mut keep = |values: &[u8], nth: usize| {
+            for (leaves, value) in leaves.iter_mut().zip(values.chunks_exact(32)) {
+                leaves[nth * 32..][..32].copy_from_slice(value);
+            }
+        };
+        let (start, end, last) = (CHUNK_START, CHUNK_END, FEWEST - 1);
+        for nth in 0..last {
+            let chunks: [&[u8; CHUNK]; TOGETHER] = std::array::from_fn(|i| match blocks.get(i) {
+                Some(block) if nth > 0 => part(block, nth),
+                _ => &firsts[i],
+            });
+            self.side_by_side(&chunks[..count], nth, [KEYED_HASH, start, end], &mut values);
+            keep(&values, nth);
+        }
+        let bodies: [&[u8; BODY]; TOGETHER] = std::array::from_fn(|i| match blocks.get(i) {
+            Some(block) => part(block, last),
+            None => firsts[i].first_chunk().expect("a body"),
+        });
+        self.side_by_side(&bodies[..count], last, [KEYED_HASH, start, 0], &mut values);
+        for (value, block) in values.as_chunks_mut::<32>().0.iter_mut().zip(blocks) {
+            self.end_leaf(value, rest(block, last), last);
+        }
+        keep(&values, last);
+
+        let pairs = leaves.as_flattened().as_chunks::<64>().0;
+        let pairs: [&[u8; 64]; TOGETHER * 2] = std::array::from_fn(|i| &pairs[i]);
+        let mut parents = [0; TOGETHER * 64];
+        self.side_by_side(&pairs[..count * 2], 0, [KEYED_HASH | PARENT, 0, 0], &mut parents);
+        let tops = parents.as_chunks::<64>().0;
+        let tops: [&[u8; 64]; TOGETHER] = std::array::from_fn(|i| &tops[i]);
+        self.side_by_side(&tops[..count], 0, [KEYED_HASH | PARENT | ROOT, 0, 0], &mut values);
+        std::array::from_fn(|i| values.as_chunks::<32>().0[i])
+    }
+
+    /// Inputs that have one counter. `flags` are those of all of their blocks of 64 bytes, of the first, and of the last.
+    fn side_by_side<const N: usize>(&self, inputs: &[&[u8; N]], counter: usize, flags: [u8; 3], values: &mut [u8]) {
+        let [flags, start, end] = flags;
+        let counter = counter as u64;
+        self.platform.hash_many(inputs, &self.key, counter, IncrementCounter::No, flags, start, end, values);
+    }
+
     /// The chaining values of `count` chunks.
     fn leaves(&self, bytes: &[u8], first: &[u8; CHUNK], from: usize, count: usize) -> Values {
         let mut values: Values = [0; SUBTREE * 32];
         let ends_the_block = (from + count) * CHUNK == bytes.len();
         let together = if ends_the_block { self.platform.simd_degree().clamp(4, WIDEST).min(count) } else { 0 };
         let mut whole = [first; SUBTREE];
-        let in_place = |nth: usize| bytes[nth * CHUNK + SHORT..].first_chunk::<CHUNK>().expect("a whole chunk");
         for (nth, chunk) in (from..).zip(&mut whole[..count - together]) {
-            *chunk = if nth == 0 { first } else { in_place(nth) };
+            *chunk = if nth == 0 { first } else { part(bytes, nth) };
         }
         let (flags, start, end) = (KEYED_HASH, CHUNK_START, CHUNK_END);
         let counter = from as u64;
@@ -137,13 +211,9 @@ impl BlockHasher {
     /// The chaining values of the chunks from `from` to the end of the block.
     fn last_leaves(&self, bytes: &[u8], first: &[u8; CHUNK], from: usize, values: &mut [u8]) {
         let count = values.len() / 32;
-        let chunk = |nth: usize| match nth {
-            0 => &first[..],
-            nth => &bytes[nth * CHUNK + SHORT..bytes.len().min((nth + 1) * CHUNK + SHORT)],
-        };
         let mut bodies: [&[u8; BODY]; WIDEST] = [first.first_chunk().expect("a body"); WIDEST];
-        for (nth, body) in (from..).zip(&mut bodies[..count]) {
-            *body = chunk(nth).first_chunk().expect("a body");
+        for (nth, body) in (from..).zip(&mut bodies[..count]).skip(usize::from(from == 0)) {
+            *body = part(bytes, nth);
         }
         let (flags, start) = (KEYED_HASH, CHUNK_START);
         self.platform.hash_many(
@@ -157,11 +227,16 @@ impl BlockHasher {
             values,
         );
         for (nth, value) in (from..).zip(values.as_chunks_mut::<32>().0) {
-            let rest = &chunk(nth)[BODY..];
-            let mut block = [0; 64];
-            block[..rest.len()].copy_from_slice(rest);
-            self.compress(value, &block, rest.len() as u8, nth as u64, KEYED_HASH | CHUNK_END);
+            let rest = if nth == 0 { &first[BODY..] } else { rest(bytes, nth) };
+            self.end_leaf(value, rest, nth);
         }
+    }
+
+    /// Takes the last bytes of a chunk into its value.
+    fn end_leaf(&self, value: &mut [u8; 32], rest: &[u8], nth: usize) {
+        let mut block = [0; 64];
+        block[..rest.len()].copy_from_slice(rest);
+        self.compress(value, &block, rest.len() as u8, nth as u64, KEYED_HASH | CHUNK_END);
     }
 
     /// Merges `count` values, a power of two from 2 upward, to one.
@@ -193,6 +268,25 @@ impl BlockHasher {
             *bytes = word.to_le_bytes();
         }
     }
+}
+
+/// The first chunk lies in two pieces.
+fn first_chunk(bytes: &[u8]) -> [u8; CHUNK] {
+    let mut first = [0; CHUNK];
+    let (head, tail) = first.split_at_mut(DIGEST.start - 4);
+    head.copy_from_slice(&bytes[4..DIGEST.start]);
+    tail.copy_from_slice(&bytes[DIGEST.end..CHUNK + SHORT]);
+    first
+}
+
+/// Another chunk as far as it is asked for, in its place.
+fn part<const N: usize>(bytes: &[u8], nth: usize) -> &[u8; N] {
+    bytes[nth * CHUNK + SHORT..].first_chunk().expect("within the block")
+}
+
+/// What follows the body of another chunk.
+fn rest(bytes: &[u8], nth: usize) -> &[u8] {
+    &bytes[nth * CHUNK + SHORT + BODY..bytes.len().min((nth + 1) * CHUNK + SHORT)]
 }
 
 #[cfg(test)]
@@ -229,6 +323,26 @@ mod tests {
             for platform in &platforms {
                 let hasher = BlockHasher { platform: *platform, ..BlockHasher::new(key) };
                 assert_eq!(hasher.built(&bytes), expected, "{size} bytes, {platform:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_side_by_side_hash_as_each_does_alone() {
+        let mut platforms = vec![Platform::detect(), Platform::portable()];
+        #[cfg(target_arch = "x86_64")]
+        platforms.extend([Platform::sse2(), Platform::sse41(), Platform::avx2()].into_iter().flatten());
+        for size in [4096, 8192] {
+            let bytes: Vec<u8> = (0..size * TOGETHER as u64).map(|at| crate::vocabulary::mix(at) as u8).collect();
+            let blocks: Vec<&[u8]> = bytes.chunks_exact(usize::try_from(size).unwrap()).collect();
+            let key = [size, 5, u64::MAX, 1 << 33];
+            for (count, platform) in (0..=TOGETHER).flat_map(|count| platforms.iter().map(move |on| (count, on))) {
+                let hasher = BlockHasher { platform: *platform, ..BlockHasher::new(key) };
+                assert!(hasher.agrees);
+                let digests = hasher.digests(&blocks[..count]);
+                for (block, digest) in blocks[..count].iter().zip(digests) {
+                    assert_eq!(digest, by_the_page(key, block), "{count} of {size} bytes, {platform:?}");
+                }
             }
         }
     }

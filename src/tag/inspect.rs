@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::atom::{Atom, classify, ours};
 use super::checksum::{checksums_hold, stretch_of};
 use super::diagnose;
+use super::digest::TOGETHER;
 use super::format::{DIGEST, TAG_SIZE, Tag, half, same_issue_bytes};
 use super::seal::Sealer;
 use super::verdict::{Broken, Claims, Class, Inspection, Verdict};
 use crate::ledger::{Legal, Rule, Standing};
 use crate::schedule::Schedule;
-use crate::vocabulary::{Block, Claim, Digest, Geometry, Issue, RunId};
+use crate::vocabulary::{BLOCK_SIZES, Block, Claim, Digest, Geometry, Issue, RunId};
 
 /// Judges the blocks of one run.
 #[derive(Clone, Copy, Debug)]
@@ -44,11 +45,16 @@ impl Inspector {
     /// When `bytes` is not one block long.
     #[must_use]
     pub fn inspect(&self, bytes: &[u8], legal: &Legal) -> Inspection {
+        self.inspect_with(bytes, legal, || self.digest_holds(bytes))
+    }
+
+    /// The same, for whoever may know already whether the block's digest holds.
+    pub(super) fn inspect_with(&self, bytes: &[u8], legal: &Legal, digest_holds: impl FnOnce() -> bool) -> Inspection {
         assert_eq!(bytes.len(), self.sealer.geometry().block_size as usize, "one block");
         if let Some(claim) = self.single_issue(bytes, legal.block) {
             let mut claims = Claims::default();
             claims.add(&claim, self.sealer.geometry().atoms());
-            if let Some(verdict) = Verdict::of_one_write(&claim, legal).filter(|_| self.digest_holds(bytes)) {
+            if let Some(verdict) = Verdict::of_one_write(&claim, legal).filter(|_| digest_holds()) {
                 return Inspection { verdict, claims };
             }
         }
@@ -116,6 +122,21 @@ impl Inspector {
 
     pub(super) fn digest_holds(&self, bytes: &[u8]) -> bool {
         self.sealer.geometry().digest == Digest::Crc32c || bytes[DIGEST] == self.sealer.digest(bytes)
+    }
+
+    /// How many blocks are best hashed at once: several where one does not fill the CPU's vectors.
+    pub(super) fn hashed_together(&self) -> usize {
+        let geometry = self.sealer.geometry();
+        if geometry.digest == Digest::Blake3 && geometry.block_size == *BLOCK_SIZES.start() { TOGETHER } else { 1 }
+    }
+
+    /// Of several blocks at once, up to [`TOGETHER`]; what is beyond their number is of no block.
+    pub(super) fn digests_hold(&self, blocks: &[&[u8]]) -> [bool; TOGETHER] {
+        if self.sealer.geometry().digest == Digest::Crc32c {
+            return [true; TOGETHER];
+        }
+        let digests = self.sealer.digests(blocks);
+        std::array::from_fn(|i| blocks.get(i).is_some_and(|bytes| bytes[DIGEST] == digests[i]))
     }
 
     /// The block as it should be, to the byte, where some sound atom or a tag that can be mended tells which write it

@@ -2,7 +2,7 @@
 //! the first atom of a block with a BLAKE3 digest, which is summed again with the digest in it.
 
 use super::checksum::{seal_atom, seal_atoms, stretch_of};
-use super::digest::BlockHasher;
+use super::digest::{BlockHasher, TOGETHER};
 use super::format::{DIGEST, INDEX, TAG_SIZE, Tag, UNTOLD_BY_ISSUE};
 use super::payload::BlockSeed;
 use crate::vocabulary::{ATOM_SIZES, Block, Claim, Digest, Geometry, Issue, Promise, RunId, RunKey, Seq};
@@ -80,6 +80,11 @@ impl Sealer {
     #[must_use]
     pub fn digest(&self, bytes: &[u8]) -> [u8; 32] {
         self.hasher.digest(bytes)
+    }
+
+    /// The digests of up to [`TOGETHER`] blocks of this run; what is beyond their number is of no block.
+    pub(super) fn digests(&self, blocks: &[&[u8]]) -> [[u8; 32]; TOGETHER] {
+        self.hasher.digests(blocks)
     }
 
     /// Whether an atom's payload is what its issue demands, from `start` to its end.

@@ -3,9 +3,11 @@
 //! What is concluded of each is what would be concluded of it alone; only the telling is shorter: of blocks in which
 //! there is nothing to be told, their number.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::digest::TOGETHER;
 use super::inspect::Inspector;
 use super::verdict::{Broken, Claims, Inspection, Verdict};
 use crate::ledger::{Legal, Recovered};
@@ -146,30 +148,45 @@ impl Inspector {
         let claims_matter = by.accepts_any_epoch();
         let (mut inspections, mut poisoned) = (Inspections::default(), 0);
         let mut legal = by.legal(span.first());
-        for block in span.blocks() {
-            let place = span.place_of(block, size);
-            let read = &bytes[place.clone()];
-            by.move_on(&mut legal, block);
-            if by.hears(block) {
-                let heard = self.hear(read, &legal);
-                if heard.broken.is_some() {
-                    evidence(read, legal.clone());
-                }
-                inspections.heard.push((block, heard));
-            } else {
-                let inspection = self.inspect(read, &legal);
-                if matches!(inspection.verdict, Verdict::Broken(_)) {
-                    evidence(read, legal.clone());
-                }
-                match inspection.verdict {
-                    Verdict::Intact if !claims_matter => inspections.intact += 1,
-                    _ => inspections.others.push((block, inspection)),
+        let mut blocks = span.blocks();
+        loop {
+            let (mut group, mut count) = ([span.first(); TOGETHER], 0);
+            for (place, block) in group.iter_mut().zip(blocks.by_ref().take(self.hashed_together())) {
+                (*place, count) = (block, count + 1);
+            }
+            let group = &group[..count];
+            let Some(last) = group.last() else { return inspections };
+            let mut contents: [&[u8]; TOGETHER] = [&[]; TOGETHER];
+            for (contents, &block) in contents.iter_mut().zip(group) {
+                *contents = &bytes[span.place_of(block, size)];
+            }
+            let contents = &contents[..count];
+            // Asked for by the first that looks as if it were whole: contents that are none of ours have no digest.
+            let digests = OnceCell::new();
+            for (nth, (&block, &read)) in group.iter().zip(contents).enumerate() {
+                by.move_on(&mut legal, block);
+                let digest_holds = || digests.get_or_init(|| self.digests_hold(contents))[nth];
+                if by.hears(block) {
+                    let heard = self.hear(read, &legal, digest_holds);
+                    if heard.broken.is_some() {
+                        evidence(read, legal.clone());
+                    }
+                    inspections.heard.push((block, heard));
+                } else {
+                    let inspection = self.inspect_with(read, &legal, digest_holds);
+                    if matches!(inspection.verdict, Verdict::Broken(_)) {
+                        evidence(read, legal.clone());
+                    }
+                    match inspection.verdict {
+                        Verdict::Intact if !claims_matter => inspections.intact += 1,
+                        _ => inspections.others.push((block, inspection)),
+                    }
                 }
             }
-            bytes[poisoned..place.end].fill(POISON);
-            poisoned = place.end;
+            let end = span.place_of(*last, size).end;
+            bytes[poisoned..end].fill(POISON);
+            poisoned = end;
         }
-        inspections
     }
 
     /// Hears the witnesses in the blocks of a span, block by block; see [`Inspector::survey`]. All is [`POISON`] in the
@@ -190,10 +207,10 @@ impl Inspector {
         span.blocks().map(&mut hear).collect()
     }
 
-    fn hear(&self, bytes: &[u8], legal: &Legal) -> Heard {
+    fn hear(&self, bytes: &[u8], legal: &Legal, digest_holds: impl FnOnce() -> bool) -> Heard {
         let claims = self.survey(bytes, legal.block);
         let one = claims.of_all(self.sealer().geometry().atoms());
-        let whole = one.is_some_and(|claim| Verdict::of_one_write(claim, legal).is_some()) && self.digest_holds(bytes);
+        let whole = one.is_some_and(|claim| Verdict::of_one_write(claim, legal).is_some()) && digest_holds();
         let verdict = (!whole).then(|| self.inspect(bytes, legal).verdict);
         let broken = match verdict {
             Some(Verdict::Broken(broken)) => Some(broken),

@@ -5,8 +5,9 @@ mod naming;
 
 use std::sync::Arc;
 
-use super::{Broken, Class, Inspector, TAG_SIZE, Verdict};
-use crate::ledger::{EpochRecord, Epochs, Guarantee, Legal, ProvedBy, Rule};
+use super::{Broken, Class, Inspector, Span, TAG_SIZE, Verdict};
+use crate::ledger::{Checkpoint, EpochRecord, Epochs, Guarantee, Legal, ProvedBy, Recovered, Rule, Window};
+use crate::schedule::Schedule;
 use crate::vocabulary::{Block, Claim, Digest, Epoch, Geometry, Issue, Order, POISON, Promise, RunId, Seq};
 
 const RUN: RunId = RunId([5; 16]);
@@ -371,5 +372,51 @@ fn our_run_id_in_another_geometry_is_foreign_even_where_nothing_is_guaranteed() 
         let broken = broken(&inspector(Digest::Crc32c), &bytes, &legal);
         assert_eq!(broken.class, Class::Foreign);
         assert!(broken.detail.contains("in another geometry"), "{}", broken.detail);
+    }
+}
+
+/// Blocks are hashed several at a time, and what is found of one is told of that one.
+#[test]
+fn in_a_span_the_block_whose_digest_does_not_hold_is_named_and_no_other() {
+    const BLOCKS: usize = 11;
+    let (order, digest, length) = (Order::Sequential, Digest::Blake3, (1 << 20) + BLOCKS as u64 * 4096);
+    let geometry = Geometry { offset: 0, length, block_size: 4096, atom: 1024, order, digest };
+    let here = Inspector::new(geometry, RUN);
+    let record = EpochRecord { epoch: EPOCH, restart: Seq(0), reserved: Seq(40), last_checkpoint: 9 };
+    let saved = Checkpoint {
+        reserved: Seq(40),
+        window: Window::new(Seq(BLOCKS as u64)),
+        epochs: Epochs::from_records(vec![record]).unwrap(),
+        ..Checkpoint::first(Promise::Flush, 0)
+    };
+    let by = Recovered::from_saved(Schedule::new(&geometry, RUN), saved);
+    let good: Vec<u8> = (0..BLOCKS as u64).flat_map(|nth| sealed(&here, Block(nth), Seq(nth))).collect();
+    let every_other: Arc<[Block]> = (0..BLOCKS as u64).step_by(2).map(Block).collect();
+
+    for span in [Span::all(Block(0), BLOCKS as u32), Span::listed(&every_other, 0..every_other.len())] {
+        // The second is damaged in an atom, so that nobody asks for its digest: that moves no other's.
+        for (forged, damaged) in (0..BLOCKS).flat_map(|forged| [(forged, BLOCKS), (forged, (forged + 1) % BLOCKS)]) {
+            let mut bytes = good.clone();
+            forge(&mut bytes[forged * 4096..][..4096], 2, TAG_SIZE + 3);
+            if let Some(byte) = bytes.get_mut(damaged * 4096 + ATOM + 500) {
+                *byte ^= 1;
+            }
+            let alone = |block: &Block| {
+                let inspection = here.inspect(&bytes[span.place_of(*block, 4096)], &by.legal(*block));
+                (*block, inspection)
+            };
+            let alone: Vec<_> = span.blocks().map(|block| alone(&block)).collect();
+            let (intact, others): (Vec<_>, Vec<_>) =
+                alone.into_iter().partition(|(_, inspection)| inspection.verdict == Verdict::Intact);
+            let bad = |place: usize| span.blocks().any(|block| block.0 == place as u64);
+            let expected = [forged, damaged].into_iter().filter(|&place| bad(place)).count();
+            assert_eq!(others.len(), expected, "{forged} and {damaged}");
+
+            let mut shown = Vec::new();
+            let together = here.inspect_span(&mut bytes, &span, &by, |_, legal| shown.push(legal.block));
+            assert_eq!((together.intact as usize, &together.others), (intact.len(), &others), "{forged}, {damaged}");
+            assert_eq!(shown, others.iter().map(|(block, _)| *block).collect::<Vec<_>>());
+            assert!(bytes.iter().all(|&byte| byte == POISON));
+        }
     }
 }
