@@ -59,7 +59,7 @@ fn a_target_needs_nothing_but_a_path() {
     assert_eq!((bay3.mode, bay3.promise, bay3.queue_depth), (Mode::BurnIn, Promise::Flush, 32));
     assert_eq!((bay3.flush_every, bay3.on_finding), (FlushEvery::Bytes(128 << 20), OnFinding::Stop));
     assert_eq!((bay3.block_size, bay3.atom, bay3.order, bay3.offset, bay3.length), (None, None, None, None, None));
-    assert_eq!((bay3.verify.readback_lag, bay3.verify.threads, bay3.verify.rereads), (1 << 30, 1, 3));
+    assert_eq!((bay3.verify.readback_lag, bay3.verify.threads, bay3.verify.rereads), (1 << 30, 2, 3));
     assert_eq!((bay3.verify.deadline, bay3.verify.retention), (Duration::from_secs(60), false));
     assert_eq!((bay3.trigger.io, bay3.trigger.signal), (TriggerIo::Flush, TriggerSignal::Usr2));
     assert_eq!((bay3.trigger.command, bay3.rate, bay3.serial), (None, None, None));

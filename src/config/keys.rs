@@ -77,7 +77,7 @@ pub const KEYS: &[Key] = &[
     key("patrol.pass_time", r#""off""#, Change::Reload),
     key("verify.retention", "false", Change::Reload),
     key("verify.readback_lag", r#""1GiB""#, Change::Reload),
-    key("verify.threads", "1", Change::Restart),
+    key("verify.threads", "2", Change::Restart),
     key("verify.cpus", r#""all""#, Change::Restart),
     key("verify.on_start", r#""after-cut""#, Change::Reload),
     key("verify.deadline", r#""60s""#, Change::Reload),

@@ -105,7 +105,8 @@ impl Driver {
     /// Runs until the engine says that it is over.
     pub(super) fn run(mut self) -> Result<Finish, DaemonError> {
         let (mut actions, mut landed) = (Vec::new(), Vec::new());
-        let mut started = false;
+        // Whether nothing came back at the last look: then the next one may be a long wait.
+        let (mut started, mut quiet) = (false, true);
         self.heard = self.board.turns();
         loop {
             self.collect()?;
@@ -116,8 +117,13 @@ impl Driver {
             if let Some(outcome) = self.perform(&mut actions)? {
                 return Ok(self.finish(outcome));
             }
-            self.seal.submit(&mut self.seal_jobs);
-            self.verify.submit(&mut self.verify_jobs);
+            if quiet {
+                self.seal.submit(&mut self.seal_jobs);
+                self.verify.submit(&mut self.verify_jobs);
+            } else {
+                self.seal.offer(&mut self.seal_jobs);
+                self.verify.offer(&mut self.verify_jobs);
+            }
             let first = !std::mem::replace(&mut started, true);
             if first || self.board.awaited(self.heard) || self.publish_in() == Some(Duration::ZERO) {
                 self.publish();
@@ -129,6 +135,7 @@ impl Driver {
             self.board.rests();
             self.ring.reap(&mut landed, timeout).map_err(DaemonError::RingFailed)?;
             self.heard = self.board.turns();
+            quiet = landed.is_empty();
             landed.drain(..).for_each(|completion| self.land(completion));
         }
     }
@@ -240,7 +247,9 @@ impl Driver {
     fn patience(&self) -> Option<Duration> {
         // Inline pools have their results ready, and wake nobody.
         let inline = |outstanding: usize, alive: usize| outstanding > 0 && alive == 0;
+        let put_off = !self.seal_jobs.is_empty() || !self.verify_jobs.is_empty();
         if !self.events.is_empty()
+            || put_off
             || inline(self.seal.outstanding(), self.seal.alive())
             || inline(self.verify.outstanding(), self.verify.alive())
         {

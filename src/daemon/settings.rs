@@ -18,6 +18,7 @@ pub fn engine_settings(target: &TargetSettings) -> Settings {
         },
         promise: target.promise,
         queue_depth: target.queue_depth,
+        more_operations: 0,
         span_bytes: Settings::default().span_bytes,
         flush_every: match target.flush_every {
             config::FlushEvery::Bytes(bytes) => FlushEvery::Bytes(bytes),

@@ -80,6 +80,7 @@ pub(super) fn start(
     if ring::lives_in_memory(&file) {
         keep_in_cache(&mut job.engine, geometry.block_size);
     }
+    job.engine.more_operations = more_operations(&job.engine, geometry.block_size);
     let engine = engine(job);
     let (operations, spans) = (engine.operations(), engine.spans());
     let most_bytes = job.engine.span_bytes as usize;
@@ -180,6 +181,14 @@ fn keep_in_cache(settings: &mut crate::engine::Settings, block_size: u32) {
     const SPAN: u32 = 256 << 10;
     settings.queue_depth = settings.queue_depth.min((UNDER_WAY / block_size).max(2));
     settings.span_bytes = settings.span_bytes.min(SPAN);
+}
+
+/// Of small blocks up to three more for each place in the queue: what is handed to a worker at once is to be worth waking
+/// it, and while it gets up the queue lives on what is sealed already.
+fn more_operations(settings: &crate::engine::Settings, block_size: u32) -> u32 {
+    /// Bytes of all blocks outside the queue: within a second-level cache.
+    const OUTSIDE: u32 = 512 << 10;
+    (OUTSIDE / block_size).saturating_sub(settings.queue_depth).min(3 * settings.queue_depth)
 }
 
 fn engine(job: &mut Job) -> Engine {

@@ -143,8 +143,7 @@ impl Engine {
             Some(saved) => Recovered::from_saved(schedule, saved),
             None => Recovered::rebuilt(schedule, settings.promise, None, &crate::ledger::Attestation::default()),
         };
-        // As many operations as the queue is deep, and as many again that are being sealed or judged meanwhile.
-        let ops = Operations::new(settings.queue_depth * 2);
+        let ops = Operations::new(settings.queue_depth * 2 + settings.more_operations);
         let spans = Spans::new(settings.span_bytes, geometry.block_size, settings.queue_depth);
         Engine {
             settings,
@@ -369,6 +368,7 @@ impl Engine {
             mode: kept.mode,
             promise: kept.promise,
             queue_depth: kept.queue_depth,
+            more_operations: kept.more_operations,
             span_bytes: kept.span_bytes,
             passes: kept.passes,
             ignore_state: kept.ignore_state,

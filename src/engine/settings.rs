@@ -86,6 +86,8 @@ pub struct Settings {
     pub promise: Promise,
     /// I/Os in flight at the most, flushes apart.
     pub queue_depth: u32,
+    /// Operations beyond two for each place in the queue, of which one fills it while the other is sealed or judged.
+    pub more_operations: u32,
     /// Bytes that one read of a check may take: adjacent blocks, and never less than one.
     pub span_bytes: u32,
     /// When a flush is submitted.
@@ -127,6 +129,7 @@ impl Default for Settings {
             mode: Mode::BurnIn,
             promise: Promise::Flush,
             queue_depth: 32,
+            more_operations: 0,
             span_bytes: 1 << 20,
             flush_every: FlushEvery::Bytes(128 << 20),
             retention: false,

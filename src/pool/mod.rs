@@ -12,6 +12,7 @@
 
 mod affinity;
 mod error;
+mod sleepers;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -28,13 +29,20 @@ pub use error::{CpuError, Placement, PoolError};
 use threads::Threads;
 use worker::Shared;
 
-/// Most jobs in one hand-over; fewer where that leaves a worker without. A wake-up costs some 5 µs and 4 KiB are judged in about 1 µs: sixteen make it a
-/// quarter of the work instead of most of it, and keep the first of them waiting for no more than the other fifteen.
+/// Most jobs in one batch; fewer where that leaves a worker without. Sixteen share what a batch costs on its way to a
+/// worker and back, and the first of them waits for no more than the other fifteen.
 const BATCH: usize = 16;
 
-/// Bytes from which on a hand-over is complete: as many as sixteen of the smallest blocks. Of larger ones each goes
+/// Bytes from which on a batch is complete: as many as sixteen of the smallest blocks. Of larger ones each goes
 /// alone, as its result would wait for the others', and with it whoever could write it meanwhile.
 const BATCH_BYTES: usize = 64 << 10;
+
+/// So many bytes, or so large a share of all jobs there can be, are worth waking a worker for; see [`sleepers`].
+const WORTH_BYTES: usize = 512 << 10;
+const WORTH_SHARE: usize = 2;
+
+/// How often in a row jobs are not handed over for being few.
+const PUT_OFF: u32 = 8;
 
 /// How long a worker stays without work. Longer than the gaps of any steady load, short enough that an idle daemon
 /// keeps one thread a pool.
@@ -67,6 +75,8 @@ pub struct Pool<J: Send + 'static, Done: Send + 'static> {
     way: Way<J, Done>,
     /// Submitted and not yet collected.
     outstanding: usize,
+    /// Offers in a row that came to nothing.
+    put_off: u32,
     /// The first failure; it stays, as what was lost does not come back.
     failed: Option<PoolError>,
 }
@@ -106,10 +116,10 @@ impl<J: Job, Done: Send + 'static> Pool<J, Done> {
         let shared = Arc::new(Shared::new(Box::new(work), Box::new(notify), idle));
         if spec.threads == 0 {
             let way = Way::Inline { shared, done: VecDeque::new() };
-            return Ok(Pool { spec, way, outstanding: 0, failed: None });
+            return Ok(Pool { spec, way, outstanding: 0, put_off: 0, failed: None });
         }
         let threads = Threads::start(&spec, shared)?;
-        Ok(Pool { spec, way: Way::Threads(threads), outstanding: 0, failed: None })
+        Ok(Pool { spec, way: Way::Threads(threads), outstanding: 0, put_off: 0, failed: None })
     }
 
     /// Takes as many jobs as there is room for, from the front, and hands them over in batches. What stays in `jobs`
@@ -120,6 +130,7 @@ impl<J: Job, Done: Send + 'static> Pool<J, Done> {
             return;
         }
         self.outstanding += fit;
+        self.put_off = 0;
         let taken = jobs.drain(..fit);
         match &mut self.way {
             Way::Inline { shared, done } => {
@@ -143,6 +154,19 @@ impl<J: Job, Done: Send + 'static> Pool<J, Done> {
                 }
             }
         }
+    }
+
+    /// The same, for whoever has more to do before it waits for anything: small jobs stay in `jobs` until there are as
+    /// many as a wake-up is worth, though not for long.
+    pub fn offer(&mut self, jobs: &mut Vec<J>) {
+        let threads = matches!(self.way, Way::Threads(_));
+        let few = !jobs.is_empty() && jobs.len() < self.spec.capacity.div_ceil(WORTH_SHARE);
+        let small = || jobs.iter().map(Job::bytes).sum::<usize>() < WORTH_BYTES;
+        if threads && few && self.put_off < PUT_OFF && small() {
+            self.put_off += 1;
+            return;
+        }
+        self.submit(jobs);
     }
 
     /// Appends the results that are ready. Never waits.

@@ -65,6 +65,66 @@ fn what_does_not_fit_stays_with_the_caller_in_its_order() {
 }
 
 #[test]
+fn few_small_jobs_wait_for_more_though_not_for_long() {
+    let offered = |threads: usize, capacity: usize, mut jobs: Vec<u64>| {
+        let mut pool = Pool::start(spec(threads, capacity), |job: u64| job, || {}).unwrap();
+        pool.offer(&mut jobs);
+        (jobs.len(), pool.outstanding())
+    };
+    assert_eq!(offered(1, 64, vec![4096; 31]), (31, 0));
+    assert_eq!(offered(1, 64, vec![4096; 32]), (0, 32), "half of all there can be");
+    assert_eq!(offered(1, 64, vec![WORTH_BYTES as u64 - 1]), (1, 0));
+    assert_eq!(offered(1, 64, vec![WORTH_BYTES as u64]), (0, 1), "a large one is worth it alone");
+    assert_eq!(offered(1, 1, vec![4096]), (0, 1), "there is no room for more");
+    assert_eq!(offered(0, 64, vec![4096]), (0, 1), "nobody has to be woken");
+
+    let (notify, heard) = bell();
+    let mut pool = Pool::start(spec(1, 64), |job: u64| job, notify).unwrap();
+    for _ in 0..2 {
+        let mut jobs = vec![7];
+        for offer in 0..PUT_OFF {
+            pool.offer(&mut jobs);
+            assert_eq!((jobs.len(), pool.outstanding()), (1, 0), "offer {offer}");
+            pool.offer(&mut Vec::new());
+        }
+        pool.offer(&mut jobs);
+        assert_eq!((jobs.len(), pool.outstanding()), (0, 1));
+        let mut out = Vec::new();
+        while out.is_empty() {
+            heard.recv_timeout(Duration::from_secs(20)).expect("a result rings the bell");
+            pool.collect(&mut out).unwrap();
+        }
+        assert_eq!(out, [7]);
+    }
+}
+
+/// Workers that fall asleep, leave and come back while jobs arrive: none may be left lying.
+#[test]
+fn no_job_is_left_to_workers_who_sleep() {
+    let (notify, heard) = bell();
+    let idle = Duration::from_micros(300);
+    let mut pool = Pool::start_with(spec(3, 8), |job: u64| job, notify, idle).unwrap();
+    let mut out = Vec::new();
+    for round in 0..3000_u64 {
+        // About as long as a worker looks, sleeps, and idles.
+        let pause = Duration::from_micros(crate::vocabulary::mix(round) % 700);
+        let since = Instant::now();
+        while since.elapsed() < pause {
+            thread::yield_now();
+        }
+        let count = 1 + crate::vocabulary::mix(!round) % 4;
+        pool.submit(&mut vec![round; usize::try_from(count).unwrap()]);
+        while pool.outstanding() > 0 {
+            pool.collect(&mut out).unwrap();
+            if pool.outstanding() > 0 {
+                heard.recv_timeout(Duration::from_secs(20)).expect("a result rings the bell");
+            }
+        }
+        assert_eq!(out.drain(..).map(|job| job - round).collect::<Vec<_>>(), vec![0; usize::try_from(count).unwrap()]);
+    }
+}
+
+#[test]
 fn without_threads_the_work_is_done_by_the_caller() {
     let caller = thread::current().id();
     let mut pool = Pool::start(spec(0, 4), move |_: u64| thread::current().id() == caller, || {}).unwrap();

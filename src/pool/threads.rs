@@ -10,6 +10,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::worker::{Shared, Worker};
 use super::{Job, Placement, PoolError, Spec};
 
+/// Batches that may wait for the workers that are awake before the submitter wakes another: one that is at a long job
+/// cannot.
+const LONG_QUEUE: usize = 8;
+
 pub(super) struct Threads<J: Send + 'static, Done: Send + 'static> {
     shared: Arc<Shared<J, Done>>,
     /// `None` once the pool is going down. Both queues hold `capacity` batches, and no batch is empty, so that with
@@ -46,7 +50,8 @@ impl<J: Job, Done: Send + 'static> Threads<J, Done> {
         Ok(threads)
     }
 
-    /// Queues the jobs in batches of at most `jobs_each`, of which none goes on beyond `bytes_each`.
+    /// Queues the jobs in batches of at most `jobs_each`, of which none goes on beyond `bytes_each`, and sees to it that a
+    /// worker is awake.
     ///
     /// # Panics
     /// When more jobs are outstanding than the capacity.
@@ -64,6 +69,10 @@ impl<J: Job, Done: Send + 'static> Threads<J, Done> {
         }
         if !batch.is_empty() {
             send(batch);
+        }
+        let (asleep, alive) = (self.shared.sleepers.asleep(), self.alive());
+        if asleep >= alive || asleep > 0 && self.inbox.len() > LONG_QUEUE {
+            self.shared.sleepers.wake_one();
         }
     }
 
@@ -136,6 +145,7 @@ impl<J: Send + 'static, Done: Send + 'static> Drop for Threads<J, Done> {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         self.jobs = None;
+        self.shared.sleepers.wake_all();
         for worker in self.workers.drain(..).flatten() {
             // A panic was caught and said where it happened; one that was not has been printed by the runtime.
             if worker.join().is_err() {

@@ -23,7 +23,7 @@ impl Watcher for Bounds {
         };
         match sight {
             Sight::Started { settings, .. } => {
-                self.operations = 2 * settings.queue_depth;
+                self.operations = 2 * settings.queue_depth + settings.more_operations;
                 (self.spans, self.span_bytes) = (settings.queue_depth.min(4) * 2, u64::from(settings.span_bytes));
             }
             Sight::Acted(Action::ReadSpan(id, span)) => {
