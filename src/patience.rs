@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// What a sleep and its wake-up cost at worst. To look for longer than that is dearer than to sleep.
-pub(crate) const LONGEST: Duration = Duration::from_micros(50);
+const LONGEST: Duration = Duration::from_micros(50);
 
 /// Looks between two yields of the processor: some 0.3 µs. A yield costs as much, and lets run whoever is to bring the news.
 const LOOKS: u32 = 16;

@@ -3,8 +3,9 @@
 //! To wake a thread costs the waker a system call and, where the other processor has to be roused from idling, an
 //! interrupt; in a virtual machine that is some 30 µs, in which thirty small blocks are judged. A queue that wakes a
 //! sleeper for each thing put into it makes the submitter pay that, and two workers get up for what one of them would
-//! have done. So whoever submits wakes one worker, and only where none is awake: one that is awake looks into the queue
-//! before it sleeps. A worker that finds more than it can do soon wakes the next.
+//! have done. So whoever hands over wakes one worker, and only where none is awake: one that is awake looks into the
+//! queue before it sleeps. More are woken where the submitter has run out of things to do itself: then the workers are
+//! what everything waits for.
 
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};

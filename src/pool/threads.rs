@@ -10,10 +10,6 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::worker::{Shared, Worker};
 use super::{Job, Placement, PoolError, Spec};
 
-/// Batches that may wait for the workers that are awake before the submitter wakes another: one that is at a long job
-/// cannot.
-const LONG_QUEUE: usize = 8;
-
 pub(super) struct Threads<J: Send + 'static, Done: Send + 'static> {
     shared: Arc<Shared<J, Done>>,
     /// `None` once the pool is going down. Both queues hold `capacity` batches, and no batch is empty, so that with
@@ -70,8 +66,15 @@ impl<J: Job, Done: Send + 'static> Threads<J, Done> {
         if !batch.is_empty() {
             send(batch);
         }
-        let (asleep, alive) = (self.shared.sleepers.asleep(), self.alive());
-        if asleep >= alive || asleep > 0 && self.inbox.len() > LONG_QUEUE {
+        if self.shared.sleepers.asleep() >= self.alive() {
+            self.shared.sleepers.wake_one();
+        }
+    }
+
+    /// Wakes another worker where more batches wait than there are workers awake.
+    pub(super) fn rouse(&self) {
+        let asleep = self.shared.sleepers.asleep();
+        if asleep > 0 && self.inbox.len() > self.alive().saturating_sub(asleep) {
             self.shared.sleepers.wake_one();
         }
     }

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use super::affinity::place;
 use super::sleepers::Sleepers;
 use super::{Placement, PoolError};
-use crate::patience::{LONGEST, Patience};
+use crate::patience::Patience;
 
 /// What the workers of one pool have in common.
 pub(super) struct Shared<Job, Done> {
@@ -86,10 +86,14 @@ impl<Job, Done> Worker<Job, Done> {
 
     fn serve(&self) -> End {
         let mut patience = Patience::default();
-        // What the last batch took. Unknown is long: the first jobs find all workers.
-        let mut last = Duration::MAX;
         loop {
-            let batch = match patience.wait(|| self.look(), || Some(self.sleep())).expect("a sleep ends with news") {
+            // One that looks for work without finding any is enough: a second takes the processor from whoever makes it.
+            let others = self.shared.alive.load(Ordering::SeqCst) > self.shared.sleepers.asleep() + 1;
+            let news = match others {
+                true => self.look().unwrap_or_else(|| self.sleep()),
+                false => patience.wait(|| self.look(), || Some(self.sleep())).expect("a sleep ends with news"),
+            };
+            let batch = match news {
                 News::Batch(batch) => batch,
                 News::Over => return End::Counted,
                 News::Idle if self.leave() => {
@@ -105,16 +109,9 @@ impl<Job, Done> Worker<Job, Done> {
                     continue;
                 }
             };
-            let waiting = u32::try_from(self.inbox.len()).unwrap_or(u32::MAX);
-            // It takes the work of two wake-ups to be worth one: this worker pays for it, and the other one's begins late.
-            if waiting > 0 && last.saturating_mul(waiting) > 2 * LONGEST && self.shared.sleepers.asleep() > 0 {
-                self.shared.sleepers.wake_one();
-            }
-            let began = Instant::now();
             if !self.do_batch(batch) {
                 return End::Counted;
             }
-            last = began.elapsed();
         }
     }
 

@@ -69,7 +69,8 @@ impl BlockHasher {
     /// Asked once a process: a digest that is wrong on a CPU that no test has seen would accuse every disk beside it.
     fn agrees_with_the_crate(&self) -> bool {
         let block: Vec<u8> = (0..TRIED as u64 / 8).flat_map(|at| crate::vocabulary::mix(at).to_le_bytes()).collect();
-        let alone = [CHUNK * FEWEST, TRIED].iter().all(|&size| self.built(&block[..size]) == self.hashed(&block[..size]));
+        let alone =
+            [CHUNK * FEWEST, TRIED].iter().all(|&size| self.built(&block[..size]) == self.hashed(&block[..size]));
         let several: Vec<&[u8]> = block.chunks_exact(CHUNK * FEWEST).take(TOGETHER).collect();
         alone && several.iter().zip(self.of_smallest(&several)).all(|(block, digest)| digest == self.hashed(block))
     }
