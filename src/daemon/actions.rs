@@ -94,7 +94,9 @@ impl Driver {
 
     fn look(&mut self, op: OpId, block: Block, look: Look) {
         let buffer = self.take(op);
-        let keep = self.journal.is_some() && self.suspects.may_need(block);
+        // A block that was bad when this operation read it last may be told from what it reads now, whatever was told of it,
+        // or forgotten, meanwhile.
+        let keep = self.journal.is_some() && (self.bad[op.0 as usize] == Some(block) || self.suspects.may_need(block));
         self.verify_jobs.push(VerifyJob { op, buffer, look, keep });
     }
 
@@ -140,7 +142,9 @@ impl Driver {
         let suspect = self.suspects.take(finding.block);
         let latencies_ns = self.suspects.take_latencies(finding.block, finding.reads.len());
         let Some(journal) = &mut self.journal else { return };
-        let buffer = op.and_then(|op| self.buffers[op.0 as usize].as_deref());
+        // Poison is nothing that was read.
+        let read = op.filter(|op| !self.poisoned[op.0 as usize]);
+        let buffer = read.and_then(|op| self.buffers[op.0 as usize].as_deref());
         let is_it = |bytes: &&[u8]| contents_hash(bytes) == finding.contents;
         let first = suspect.as_ref().map(|suspect| suspect.bytes.as_slice());
         // The very bytes that the finding speaks of, where they are still to be had; else what was read last.

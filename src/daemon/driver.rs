@@ -26,7 +26,7 @@ use crate::report::Judgement;
 use crate::ring::{Buffer, Completion, IoFailure, Kind, Ring, Token};
 use crate::tag::{Inspector, Verdict};
 use crate::target::{Presence, Standing};
-use crate::vocabulary::{Geometry, RunId};
+use crate::vocabulary::{Block, Geometry, RunId};
 
 /// The flush's name in the ring; an operation's is its number.
 pub(super) const FLUSH: Token = Token(u32::MAX);
@@ -62,6 +62,8 @@ pub(super) struct Driver {
     pub(super) buffers: Vec<Option<Buffer>>,
     /// By operation: its buffer holds nothing but poison.
     pub(super) poisoned: Vec<bool>,
+    /// By operation: the block that it read last and found bad, or could not read.
+    pub(super) bad: Vec<Option<Block>>,
     pub(super) wide: Wide,
     /// `None` where nothing may be written.
     pub(super) saver: Option<Saver>,
@@ -193,6 +195,7 @@ impl Driver {
                 let wrong = self.journal.is_some() && matches!(inspection.verdict, Verdict::Broken(_));
                 self.suspects.timed(legal.block, self.read_ns[op.0 as usize], wrong);
                 if wrong {
+                    self.bad[op.0 as usize] = Some(legal.block);
                     self.suspects.keep(&buffer, legal);
                 }
                 self.events.push(Event::Inspected(op, inspection));
@@ -216,7 +219,9 @@ impl Driver {
             let latency_ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
             self.read_ns[op.0 as usize] = latency_ns;
             if result.is_err() && self.journal.is_some() {
-                self.suspects.timed(self.geometry.block_at(offset), latency_ns, true);
+                let block = self.geometry.block_at(offset);
+                self.bad[op.0 as usize] = Some(block);
+                self.suspects.timed(block, latency_ns, true);
             }
         }
         let result = result.map_err(|failure| self.fault(&failure));

@@ -129,6 +129,7 @@ pub(super) fn start(
         ring,
         buffers: buffers.into_iter().map(Some).collect(),
         poisoned: vec![true; operations as usize],
+        bad: vec![None; operations as usize],
         wide: Wide::new(spans, operations, most_bytes),
         saver,
         journal,

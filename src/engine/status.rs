@@ -137,7 +137,7 @@ impl Engine {
     fn phase_in_words(&self) -> String {
         let phase = match &self.phase {
             Phase::Checking if self.patrols() && self.check.stop_asked => "draining to stop",
-            Phase::Checking if self.patrols() && self.paused => "paused",
+            Phase::Checking if self.paused => "paused",
             Phase::Checking if self.patrol_judges() => "patrolling",
             Phase::Checking => self.check.stage_in_words(),
             Phase::Opening { .. } => "beginning an epoch",

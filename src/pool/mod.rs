@@ -42,6 +42,9 @@ const BATCH_BYTES: usize = 64 << 10;
 const WORTH_BYTES: usize = 256 << 10;
 const WORTH_SHARE: usize = 2;
 
+/// Batches waiting for each worker that is awake from which on another one is woken by whoever has more to do.
+const FAR_BEHIND: usize = 8;
+
 /// How often in a row jobs are not handed over for being few.
 const PUT_OFF: u32 = 8;
 
@@ -131,12 +134,12 @@ impl<J: Job, Done: Send + 'static> Pool<J, Done> {
     pub fn submit(&mut self, jobs: &mut Vec<J>) {
         self.take(jobs);
         if let Way::Threads(threads) = &self.way {
-            threads.rouse();
+            threads.rouse(1);
         }
     }
 
     /// The same, for whoever has more to do before it waits for anything: small jobs stay in `jobs` until there are as
-    /// many as a wake-up is worth, though not for long, and one worker that is awake is enough.
+    /// many as a wake-up is worth, though not for long, and another worker is woken only where the others are far behind.
     pub fn offer(&mut self, jobs: &mut Vec<J>) {
         let threads = matches!(self.way, Way::Threads(_));
         let few = !jobs.is_empty() && jobs.len() < self.spec.capacity.div_ceil(WORTH_SHARE);
@@ -146,6 +149,9 @@ impl<J: Job, Done: Send + 'static> Pool<J, Done> {
             return;
         }
         self.take(jobs);
+        if let Way::Threads(threads) = &self.way {
+            threads.rouse(FAR_BEHIND);
+        }
     }
 
     fn take(&mut self, jobs: &mut Vec<J>) {

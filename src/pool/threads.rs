@@ -71,10 +71,10 @@ impl<J: Job, Done: Send + 'static> Threads<J, Done> {
         }
     }
 
-    /// Wakes another worker where more batches wait than there are workers awake.
-    pub(super) fn rouse(&self) {
+    /// Wakes another worker where more than so many batches wait for each that is awake.
+    pub(super) fn rouse(&self, batches_each: usize) {
         let asleep = self.shared.sleepers.asleep();
-        if asleep > 0 && self.inbox.len() > self.alive().saturating_sub(asleep) {
+        if asleep > 0 && self.inbox.len() > self.alive().saturating_sub(asleep) * batches_each {
             self.shared.sleepers.wake_one();
         }
     }

@@ -72,7 +72,10 @@ impl BlockHasher {
         let alone =
             [CHUNK * FEWEST, TRIED].iter().all(|&size| self.built(&block[..size]) == self.hashed(&block[..size]));
         let several: Vec<&[u8]> = block.chunks_exact(CHUNK * FEWEST).take(TOGETHER).collect();
-        alone && several.iter().zip(self.of_smallest(&several)).all(|(block, digest)| digest == self.hashed(block))
+        let agree = |blocks: &[&[u8]]| {
+            blocks.iter().zip(self.of_smallest(blocks)).all(|(block, digest)| digest == self.hashed(block))
+        };
+        alone && (1..=TOGETHER).all(|count| agree(&several[..count]))
     }
 
     /// The digests of up to [`TOGETHER`] blocks of one size; what is beyond their number is of no block.

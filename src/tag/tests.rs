@@ -412,8 +412,12 @@ fn in_a_span_the_block_whose_digest_does_not_hold_is_named_and_no_other() {
             let expected = [forged, damaged].into_iter().filter(|&place| bad(place)).count();
             assert_eq!(others.len(), expected, "{forged} and {damaged}");
 
-            let mut shown = Vec::new();
-            let together = here.inspect_span(&mut bytes, &span, &by, |_, legal| shown.push(legal.block));
+            let (read, mut shown) = (bytes.clone(), Vec::new());
+            let evidence = |bytes: &[u8], legal: Legal| {
+                assert_eq!(bytes, &read[span.place_of(legal.block, 4096)], "as it was read, and not yet poison");
+                shown.push(legal.block);
+            };
+            let together = here.inspect_span(&mut bytes, &span, &by, evidence);
             assert_eq!((together.intact as usize, &together.others), (intact.len(), &others), "{forged}, {damaged}");
             assert_eq!(shown, others.iter().map(|(block, _)| *block).collect::<Vec<_>>());
             assert!(bytes.iter().all(|&byte| byte == POISON));

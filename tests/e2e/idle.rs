@@ -30,7 +30,7 @@ fn a_daemon_that_is_paused_wakes_up_for_nothing_at_all() {
     let mut room = Room::new(16 * MIB, &["flush_every=1s"]);
     room.sets.push(format!("trigger.file={}", room.path("cut").display()));
     let mut running = room.start_run(&[]);
-    running.until("a first epoch", || !room.events().is_empty());
+    running.until("a first epoch", || room.events().iter().any(|event| event["event"] == "epoch_began"));
     room.scrubd(&["pause"]).with_code(0);
     let mut before = naps(&running);
     for _ in 0..20 {
