@@ -12,7 +12,6 @@
 
 mod affinity;
 mod error;
-mod sleepers;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -38,12 +37,10 @@ const BATCH: usize = 16;
 const BATCH_BYTES: usize = 64 << 10;
 
 /// So many bytes, which is one wide read of a file in memory, or so large a share of all jobs there can be, are worth
-/// waking a worker for; see [`sleepers`].
+/// waking a worker for. That costs the submitter a system call and, where the other processor has to be roused from idling,
+/// an interrupt: in a virtual machine some 30 µs, in which thirty small blocks are judged.
 const WORTH_BYTES: usize = 256 << 10;
 const WORTH_SHARE: usize = 2;
-
-/// Batches waiting for each worker that is awake from which on another one is woken by whoever has more to do.
-const FAR_BEHIND: usize = 8;
 
 /// How often in a row jobs are not handed over for being few.
 const PUT_OFF: u32 = 8;
@@ -128,33 +125,7 @@ impl<J: Job, Done: Send + 'static> Pool<J, Done> {
 
     /// Takes as many jobs as there is room for, from the front, and hands them over in batches. What stays in `jobs`
     /// did not fit: collect first. Never waits. A pool that has failed takes nothing.
-    ///
-    /// For whoever has nothing else to do: where there is more to be done than those can who are awake, one more worker is
-    /// woken each time.
     pub fn submit(&mut self, jobs: &mut Vec<J>) {
-        self.take(jobs);
-        if let Way::Threads(threads) = &self.way {
-            threads.rouse(1);
-        }
-    }
-
-    /// The same, for whoever has more to do before it waits for anything: small jobs stay in `jobs` until there are as
-    /// many as a wake-up is worth, though not for long, and another worker is woken only where the others are far behind.
-    pub fn offer(&mut self, jobs: &mut Vec<J>) {
-        let threads = matches!(self.way, Way::Threads(_));
-        let few = !jobs.is_empty() && jobs.len() < self.spec.capacity.div_ceil(WORTH_SHARE);
-        let small = || jobs.iter().map(Job::bytes).sum::<usize>() < WORTH_BYTES;
-        if threads && few && self.put_off < PUT_OFF && small() {
-            self.put_off += 1;
-            return;
-        }
-        self.take(jobs);
-        if let Way::Threads(threads) = &self.way {
-            threads.rouse(FAR_BEHIND);
-        }
-    }
-
-    fn take(&mut self, jobs: &mut Vec<J>) {
         let fit = jobs.len().min(self.spec.capacity - self.outstanding);
         if fit == 0 || self.failed.is_some() {
             return;
@@ -184,6 +155,19 @@ impl<J: Job, Done: Send + 'static> Pool<J, Done> {
                 }
             }
         }
+    }
+
+    /// The same, for whoever has more to do before it waits for anything: small jobs stay in `jobs` until there are as
+    /// many as a wake-up is worth, though not for long.
+    pub fn offer(&mut self, jobs: &mut Vec<J>) {
+        let threads = matches!(self.way, Way::Threads(_));
+        let few = !jobs.is_empty() && jobs.len() < self.spec.capacity.div_ceil(WORTH_SHARE);
+        let small = || jobs.iter().map(Job::bytes).sum::<usize>() < WORTH_BYTES;
+        if threads && few && self.put_off < PUT_OFF && small() {
+            self.put_off += 1;
+            return;
+        }
+        self.submit(jobs);
     }
 
     /// Appends the results that are ready. Never waits.

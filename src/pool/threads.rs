@@ -46,8 +46,7 @@ impl<J: Job, Done: Send + 'static> Threads<J, Done> {
         Ok(threads)
     }
 
-    /// Queues the jobs in batches of at most `jobs_each`, of which none goes on beyond `bytes_each`, and sees to it that a
-    /// worker is awake.
+    /// Queues the jobs in batches of at most `jobs_each`, of which none goes on beyond `bytes_each`.
     ///
     /// # Panics
     /// When more jobs are outstanding than the capacity.
@@ -65,17 +64,6 @@ impl<J: Job, Done: Send + 'static> Threads<J, Done> {
         }
         if !batch.is_empty() {
             send(batch);
-        }
-        if self.shared.sleepers.asleep() >= self.alive() {
-            self.shared.sleepers.wake_one();
-        }
-    }
-
-    /// Wakes another worker where more than so many batches wait for each that is awake.
-    pub(super) fn rouse(&self, batches_each: usize) {
-        let asleep = self.shared.sleepers.asleep();
-        if asleep > 0 && self.inbox.len() > self.alive().saturating_sub(asleep) * batches_each {
-            self.shared.sleepers.wake_one();
         }
     }
 
@@ -148,7 +136,6 @@ impl<J: Send + 'static, Done: Send + 'static> Drop for Threads<J, Done> {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         self.jobs = None;
-        self.shared.sleepers.wake_all();
         for worker in self.workers.drain(..).flatten() {
             // A panic was caught and said where it happened; one that was not has been printed by the runtime.
             if worker.join().is_err() {

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
 use super::affinity::place;
-use super::sleepers::Sleepers;
 use super::{Placement, PoolError};
 use crate::patience::Patience;
 
@@ -21,7 +20,6 @@ pub(super) struct Shared<Job, Done> {
     /// Counted up by the pool before it starts a worker, down by the worker when it leaves.
     pub(super) alive: AtomicUsize,
     pub(super) stopping: AtomicBool,
-    pub(super) sleepers: Sleepers,
     /// Written at a worker's start only.
     pub(super) placements: Mutex<BTreeMap<usize, Placement>>,
     idle: Duration,
@@ -49,7 +47,6 @@ impl<Job, Done> Shared<Job, Done> {
             notify,
             alive: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
-            sleepers: Sleepers::default(),
             placements: Mutex::default(),
             idle,
         }
@@ -86,61 +83,29 @@ impl<Job, Done> Worker<Job, Done> {
 
     fn serve(&self) -> End {
         let mut patience = Patience::default();
-        loop {
-            // One that looks for work without finding any is enough: a second takes the processor from whoever makes it.
-            let others = self.shared.alive.load(Ordering::SeqCst) > self.shared.sleepers.asleep() + 1;
-            let news = match others {
-                true => self.look().unwrap_or_else(|| self.sleep()),
-                false => patience.wait(|| self.look(), || Some(self.sleep())).expect("a sleep ends with news"),
-            };
-            let batch = match news {
-                News::Batch(batch) => batch,
-                News::Over => return End::Counted,
-                News::Idle if self.leave() => {
-                    // Work that was put down for someone who seemed to be awake, and was not any more.
-                    if self.shared.sleepers.asleep() > 0 && self.has_news() {
-                        self.shared.sleepers.wake_one();
-                    }
-                    return End::Left;
-                }
-                // The last one stays, and sleeps until there is work: an idle daemon wakes up for nothing.
-                News::Idle => {
-                    self.shared.sleepers.sleep(None, || self.has_news());
-                    continue;
-                }
-            };
-            if !self.do_batch(batch) {
-                return End::Counted;
-            }
-        }
-    }
-
-    fn look(&self) -> Option<News<Job>> {
-        match self.inbox.try_recv() {
-            Ok(batch) => Some(News::Batch(batch)),
+        let look = || match self.inbox.try_recv() {
+            Ok(batch) => Some(Ok(batch)),
             Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => Some(News::Over),
-        }
-    }
-
-    /// Until there is news, or there was none for as long as a worker may idle.
-    fn sleep(&self) -> News<Job> {
-        let began = Instant::now();
+            Err(TryRecvError::Disconnected) => Some(Err(RecvTimeoutError::Disconnected)),
+        };
         loop {
-            let left = self.shared.idle.saturating_sub(began.elapsed());
-            self.shared.sleepers.sleep(Some(left), || self.has_news());
-            // Before it is idle: a worker that was chosen to be woken as its time ran out is the only one that was.
-            if let Some(news) = self.look() {
-                return news;
-            }
-            if left.is_zero() {
-                return News::Idle;
+            let sleep = || Some(self.inbox.recv_timeout(self.shared.idle));
+            match patience.wait(look, sleep).expect("a sleep ends with news or a timeout") {
+                Ok(batch) => {
+                    if !self.do_batch(batch) {
+                        return End::Counted;
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return End::Counted,
+                Err(RecvTimeoutError::Timeout) if self.leave() => return End::Left,
+                // The last one stays, and sleeps until there is work: an idle daemon wakes up for nothing.
+                Err(RecvTimeoutError::Timeout) => {
+                    if !self.inbox.recv().is_ok_and(|batch| self.do_batch(batch)) {
+                        return End::Counted;
+                    }
+                }
             }
         }
-    }
-
-    fn has_news(&self) -> bool {
-        !self.inbox.is_empty() || self.shared.stopping.load(Ordering::SeqCst)
     }
 
     /// Leaves unless it is the last: then a batch that was sent meanwhile would have nobody to take it.
@@ -178,15 +143,6 @@ impl<Job, Done> Worker<Job, Done> {
         drop(self.failures.try_send(error));
         (self.shared.notify)();
     }
-}
-
-/// What a worker that has nothing to do comes to hear.
-enum News<Job> {
-    Batch(Vec<Job>),
-    /// Nothing, for as long as a worker may idle.
-    Idle,
-    /// The pool is going down.
-    Over,
 }
 
 /// How a worker ends.
