@@ -296,9 +296,8 @@ impl Engine {
             Phase::Opening { .. } => self.advance_opening(now, actions),
             Phase::Running => {
                 self.advance_read_back(actions);
-                // Before the writes, which leave no room in the queue.
-                self.advance_scan(actions);
                 self.advance_writes(now, actions);
+                self.advance_scan(actions);
                 self.advance_flush(now, actions);
                 self.advance_saves(now, actions);
                 self.finish_passes();

@@ -26,7 +26,7 @@ impl Engine {
             let block = self.schedule.block_of(seq);
             let read_first = self.is_read_first(seq, block);
             // What is read now shows nothing, and once it is overwritten it never will.
-            if read_first && (self.ledger().is_distrusted() || self.ops.in_flight() >= self.settings.queue_depth) {
+            if read_first && self.ledger().is_distrusted() {
                 return;
             }
             // An earlier write of the block, or a read of it, is still open: numbers are assigned in order.
@@ -61,6 +61,7 @@ impl Engine {
             && self.end.is_none_or(|end| self.next < end)
             && now.mono_ns >= self.write_not_before
             && self.ops.free() > kept_free
+            && self.ops.in_flight() < self.settings.queue_depth
             && self.ledger().may_issue(self.next)
     }
 

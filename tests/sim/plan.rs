@@ -82,7 +82,7 @@ fn settings(honest: bool, blocks: u64, size: u64, random: &mut Random) -> Settin
         (_, 1) => OnFinding::Trigger,
         _ => OnFinding::Continue,
     };
-    let settings = Settings {
+    Settings {
         mode: if random.chance(500) { Mode::BurnIn } else { Mode::Powercut },
         promise,
         queue_depth: random.pick(&[1, 2, 3, 4, 8, 16, 32]),
@@ -104,9 +104,7 @@ fn settings(honest: bool, blocks: u64, size: u64, random: &mut Random) -> Settin
         trigger_command: random.chance(500),
         trigger_io: random.pick(&[TriggerIo::Continue, TriggerIo::Hold, TriggerIo::Drain, TriggerIo::Flush]),
         trigger_then: random.pick(&[Then::Exit, Then::Resume]),
-    };
-    // Of the size, so that the numbers drawn by the histories that are known by their seed stay what they were.
-    Settings { more_operations: settings.queue_depth * (blocks % 4) as u32, ..settings }
+    }
 }
 
 fn pace(random: &mut Random) -> Pace {
