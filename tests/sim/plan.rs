@@ -21,6 +21,9 @@ pub struct Plan {
     pub state_trouble: u64,
 }
 
+/// From this seed on histories have an engine with as many operations as the daemon gives it at the most.
+pub const MORE_OPERATIONS: u64 = 1 << 40;
+
 impl Plan {
     pub fn of(seed: u64, honest: bool, hashed: bool, random: &mut Random) -> Self {
         let blocks = random.pick(&[1, 2, 3, 5, 8, 13, 40]);
@@ -28,7 +31,10 @@ impl Plan {
             random.pick(&[(4096, 4096), (4096, 2048), (4096, 1024), (4096, 512), (8192, 4096), (16384, 2048)]);
         let order = random.pick(&[Order::Sequential, Order::Random]);
         let digest = if random.chance(150) { Digest::Blake3 } else { Digest::Crc32c };
-        let settings = settings(honest, blocks, u64::from(block_size), random);
+        let mut settings = settings(honest, blocks, u64::from(block_size), random);
+        if seed >= MORE_OPERATIONS {
+            settings.more_operations = 3 * settings.queue_depth;
+        }
         let protected = settings.promise == Promise::Ack || random.chance(100);
         let world = WorldSettings {
             geometry: geometry(blocks, block_size, atom, order, digest),

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::history::{Told, live};
 use crate::oracles::Covered;
+use crate::plan::MORE_OPERATIONS;
 
 /// Histories of a full run where the environment does not say otherwise: two thirds honest, one third lying.
 const SEEDS: u64 = 10_000;
@@ -27,7 +28,7 @@ fn guarded(seed: u64, honest: bool, hashed: bool) -> Result<Told, String> {
     })
 }
 
-fn run(honest: bool, name: &str, count: u64, must_be_covered: &[&str]) {
+fn run(honest: bool, name: &str, first: u64, count: u64, must_be_covered: &[&str]) {
     if let Some(seed) = number("SCRUBD_SIM_SEED") {
         if let Err(why) = live(seed, honest, false) {
             panic!("seed {seed}: {why}");
@@ -40,10 +41,11 @@ fn run(honest: bool, name: &str, count: u64, must_be_covered: &[&str]) {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= count {
+                    let nth = next.fetch_add(1, Ordering::Relaxed);
+                    if nth >= count {
                         return;
                     }
+                    let seed = first + nth;
                     // Now and then twice: the same seed must give the same history to the byte.
                     let hashed = seed % 50 == 7;
                     let mut told = guarded(seed, honest, hashed);
@@ -197,7 +199,18 @@ const EVERYWHERE: &[&str] = &[
 
 #[test]
 fn honest_histories() {
-    run(true, "honest_histories", seeds() * 2 / 3, &["copies of a mirror differ"]);
+    run(true, "honest_histories", 0, seeds() * 2 / 3, &["copies of a mirror differ"]);
+}
+
+/// As the daemon sets the engine for small blocks: with more sealed and judged beside the queue.
+#[test]
+fn honest_histories_with_more_operations() {
+    run(true, "honest_histories_with_more_operations", MORE_OPERATIONS, seeds() / 10, &[]);
+}
+
+#[test]
+fn lying_histories_with_more_operations() {
+    run(false, "lying_histories_with_more_operations", MORE_OPERATIONS, seeds() / 20, &[]);
 }
 
 #[test]
@@ -205,6 +218,7 @@ fn lying_histories() {
     run(
         false,
         "lying_histories",
+        0,
         seeds() / 3,
         &[
             "verdict Violated",
